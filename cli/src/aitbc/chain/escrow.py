@@ -1,0 +1,232 @@
+"""The escrow contract, read and checked through web3."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.contract.contract import Contract, ContractEvent
+from web3.types import BlockIdentifier, EventData, FilterParams, LogReceipt
+
+from aitbc.chain.node import NODE_FAILURES, connect
+from aitbc.errors import ChainError, UntrustedMarket
+from aitbc.protocol import events as escrow_events
+from aitbc.protocol.artifacts import load_artifact, runtime_matches
+from aitbc.protocol.events import EscrowEvent
+from aitbc.protocol.messages import Domain, Terms
+from aitbc.protocol.states import EscrowState
+from aitbc.protocol.wire import Market
+
+ContractName = Literal["NativeEscrow", "TokenEscrow"]
+ZERO_ADDRESS = "0x" + "00" * 20
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A market's trust parameters, immutable in its escrow."""
+
+    token: str | None
+    attester: str
+    arbiter: str
+    fee_bps: int
+    fee_recipient: str
+    claim_window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What the escrow stores of one booking."""
+
+    provider: str
+    remaining: int
+    state: EscrowState
+
+
+class Escrow:
+    """One escrow on one chain. Build it with `open_escrow`, which checks its code."""
+
+    def __init__(self, web3: Web3, domain: Domain, contract: ContractName) -> None:
+        self.web3 = web3
+        self.domain = domain
+        self.contract_name = contract
+        self.contract: Contract = web3.eth.contract(
+            address=Web3.to_checksum_address(domain.escrow), abi=load_artifact(contract).abi
+        )
+
+    @property
+    def functions(self) -> Any:
+        return self.contract.functions
+
+    def check_code(self) -> None:
+        """Raises UntrustedMarket unless the address carries the shipped contract."""
+        code = bytes(self.web3.eth.get_code(self.contract.address))
+        if not code:
+            raise UntrustedMarket(
+                f"there is no contract at {self.domain.escrow} on chain {self.domain.chain_id}",
+                hint="check the escrow's address with whoever runs the market; do not pay into it",
+            )
+        if not runtime_matches(load_artifact(self.contract_name), code):
+            raise UntrustedMarket(
+                f"the contract at {self.domain.escrow} is not the escrow this program knows",
+                hint="do not pay into it: its code differs from the one shipped with aitbc",
+            )
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        token = str(self.functions.token().call())
+        return Parameters(
+            token=None if token == ZERO_ADDRESS else token,
+            attester=str(self.functions.attester().call()),
+            arbiter=str(self.functions.arbiter().call()),
+            fee_bps=int(self.functions.feeBps().call()),
+            fee_recipient=str(self.functions.feeRecipient().call()),
+            claim_window=int(self.functions.claimWindow().call()),
+        )
+
+    def slot(self, booking_id: str, block: BlockIdentifier = "latest") -> Slot:
+        provider, remaining, state = self.functions.booking(HexBytes(booking_id)).call(
+            block_identifier=block
+        )
+        return Slot(str(provider), int(remaining), EscrowState(state))
+
+    def owed(self, account: str, block: BlockIdentifier = "latest") -> int:
+        call = self.functions.owed(Web3.to_checksum_address(account))
+        return int(call.call(block_identifier=block))
+
+    def balance(self, block: BlockIdentifier = "latest") -> int:
+        """Money in the escrow, in base units."""
+        return self.balance_of(self.domain.escrow, block)
+
+    def balance_of(self, account: str, block: BlockIdentifier = "latest") -> int:
+        """An account's balance in the escrow's money, in base units."""
+        holder = Web3.to_checksum_address(account)
+        if self.token is None:
+            return int(self.web3.eth.get_balance(holder, block))
+        return int(self.token.functions.balanceOf(holder).call(block_identifier=block))
+
+    @cached_property
+    def token(self) -> Contract | None:
+        address = self.parameters.token
+        if address is None:
+            return None
+        return self.web3.eth.contract(address=Web3.to_checksum_address(address), abi=ERC20_ABI)
+
+    def events(self, from_block: int, to_block: int) -> list[EscrowEvent]:
+        """All events of the escrow in an inclusive block range, in the chain's order."""
+        query: FilterParams = {
+            "address": self.contract.address,
+            "fromBlock": from_block,
+            "toBlock": to_block,
+        }
+        logs = self.web3.eth.get_logs(query)
+        timestamps: dict[int, int] = {}
+        return [self._decode(log, timestamps) for log in logs]
+
+    def events_of(self, receipt_logs: list[LogReceipt]) -> list[EscrowEvent]:
+        """The escrow's own events among a transaction's logs."""
+        own = [log for log in receipt_logs if log["address"] == self.contract.address]
+        return [self._decode(log, {}) for log in own]
+
+    def _decode(self, log: LogReceipt, timestamps: dict[int, int]) -> EscrowEvent:
+        decoded: EventData = self._codecs[HexBytes(log["topics"][0])].process_log(log)
+        number = log["blockNumber"]
+        if number not in timestamps:
+            stamp: Any = log.get("blockTimestamp")
+            if stamp is None:
+                stamp = self.web3.eth.get_block(number)["timestamp"]
+            timestamps[number] = int(stamp, 16) if isinstance(stamp, str) else int(stamp)
+        return event_of(decoded, timestamps[number])
+
+    @cached_property
+    def _codecs(self) -> dict[HexBytes, ContractEvent]:
+        found: list[ContractEvent] = self.contract.all_events()
+        return {HexBytes(event.topic): event for event in found}
+
+
+def event_of(decoded: EventData, timestamp: int) -> EscrowEvent:
+    """web3's decoded log as a value of `aitbc.protocol.events`."""
+    args = dict(decoded["args"])
+    fields: dict[str, Any] = {
+        "block_number": int(decoded["blockNumber"]),
+        "block_hash": _hex(decoded["blockHash"]),
+        "tx_hash": _hex(decoded["transactionHash"]),
+        "log_index": int(decoded["logIndex"]),
+        "timestamp": timestamp,
+    }
+    kind: type[EscrowEvent] = getattr(escrow_events, decoded["event"])
+    if "id" in args:
+        fields["booking_id"] = _hex(args.pop("id"))
+    if kind is escrow_events.Funded:
+        terms = dict(args["terms"])
+        fields["terms"] = Terms(
+            buyer=terms["buyer"],
+            provider=terms["provider"],
+            amount=terms["amount"],
+            fund_by=terms["fundBy"],
+            starts_at=terms["startsAt"],
+            ends_at=terms["endsAt"],
+            listing=_hex(terms["listing"]),
+            salt=terms["salt"],
+        )
+    else:
+        fields |= {k: _hex(v) if isinstance(v, bytes) else v for k, v in args.items()}
+    return kind(**fields)
+
+
+def open_escrow(rpc_url: str, domain: Domain, contract: ContractName) -> Escrow:
+    """Connect to an escrow and check chain and code.
+
+    Raises ChainError for a node that is down or on another chain, UntrustedMarket for an address
+    that does not carry the shipped contract.
+    """
+    escrow = Escrow(connect(rpc_url, domain.chain_id), domain, contract)
+    try:
+        escrow.check_code()
+    except NODE_FAILURES as error:
+        raise ChainError(f"the node failed while the escrow's code was read: {error}") from error
+    return escrow
+
+
+def check_market(escrow: Escrow, market: Market) -> None:
+    """Raises UntrustedMarket unless a market's claims are what its escrow's code enforces."""
+    actual = escrow.parameters
+    claims: dict[str, tuple[object, object]] = {
+        "token": (market.token, actual.token),
+        "attester": (market.attester, actual.attester),
+        "arbiter": (market.arbiter, actual.arbiter),
+        "fee": (market.fee_bps, actual.fee_bps),
+        "fee recipient": (market.fee_recipient, actual.fee_recipient),
+        "claim window": (market.claim_window, actual.claim_window),
+    }
+    if escrow.token is not None:
+        decimals = int(escrow.token.functions.decimals().call())
+        claims["token's decimals"] = (market.decimals, decimals)
+    for name, (claimed, enforced) in claims.items():
+        if claimed != enforced:
+            raise UntrustedMarket(
+                f"the market claims {name} {claimed}, its escrow enforces {enforced}",
+                hint="do not use this market",
+            )
+
+
+def _hex(value: Any) -> str:
+    return "0x" + bytes(value).hex()
+
+
+ERC20_ABI: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "name": name,
+        "stateMutability": mutability,
+        "inputs": [{"name": f"_{i}", "type": kind} for i, kind in enumerate(inputs)],
+        "outputs": [{"name": "", "type": output}],
+    }
+    for name, mutability, inputs, output in (
+        ("symbol", "view", (), "string"),
+        ("decimals", "view", (), "uint8"),
+        ("balanceOf", "view", ("address",), "uint256"),
+        ("allowance", "view", ("address", "address"), "uint256"),
+        ("approve", "nonpayable", ("address", "uint256"), "bool"),
+    )
+]

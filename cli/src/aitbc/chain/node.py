@@ -1,0 +1,41 @@
+"""A connection to a node, checked to be on the expected chain."""
+
+import requests
+from web3 import HTTPProvider, Web3
+from web3.exceptions import Web3Exception
+
+from aitbc.errors import ChainError
+
+REQUEST_TIMEOUT_SECONDS = 15
+
+NODE_FAILURES = (requests.RequestException, Web3Exception, OSError, ValueError)
+"""What web3 raises when a node is down, hangs, or answers nonsense."""
+
+
+def connect(rpc_url: str, chain_id: int) -> Web3:
+    """Connect to a node. Raises ChainError when it does not answer or is on another chain."""
+    web3 = Web3(HTTPProvider(rpc_url, request_kwargs={"timeout": REQUEST_TIMEOUT_SECONDS}))
+    try:
+        actual = web3.eth.chain_id
+    except NODE_FAILURES as error:
+        raise node_down(rpc_url) from error
+    if actual != chain_id:
+        raise ChainError(
+            f"the node at {redact(rpc_url)} is on chain {actual}, this market on chain {chain_id}",
+            hint="point to a node of the right chain: aitbc config set rpc_url URL",
+        )
+    return web3
+
+
+def node_down(rpc_url: str) -> ChainError:
+    return ChainError(
+        f"the node at {redact(rpc_url)} does not answer",
+        hint="check that it runs, or choose another: aitbc config set rpc_url URL",
+    )
+
+
+def redact(url: str) -> str:
+    """The URL without what may be a key: user, password, path and query."""
+    scheme, _, rest = url.partition("://")
+    host = rest.split("/", 1)[0].rsplit("@", 1)[-1].split("?", 1)[0]
+    return f"{scheme}://{host}" if rest else "the configured URL"

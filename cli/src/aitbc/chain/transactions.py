@@ -1,0 +1,131 @@
+"""Sending a transaction from a person's own wallet, and explaining why one is refused."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.contract.contract import ContractFunction
+from web3.exceptions import (
+    ContractCustomError,
+    ContractLogicError,
+    TimeExhausted,
+    TransactionNotFound,
+    Web3RPCError,
+)
+from web3.types import TxParams, TxReceipt
+
+from aitbc.chain.node import NODE_FAILURES
+from aitbc.errors import ChainError
+
+GAS_MARGIN_PERCENT = 20
+RECEIPT_TIMEOUT_SECONDS = 180
+RECEIPT_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A mined, successful transaction."""
+
+    tx_hash: str
+    receipt: TxReceipt
+
+
+def send(
+    web3: Web3,
+    account: LocalAccount,
+    function: ContractFunction,
+    *,
+    value: int = 0,
+    on_sent: Callable[[str], None] | None = None,
+) -> Sent:
+    """Simulate, sign, send and wait for a contract call.
+
+    `on_sent` gets the transaction's hash before the wait. Raises ChainError, saying why, when the
+    contract or the node refuses it; nothing was sent then unless the message carries a hash.
+    """
+    try:
+        transaction = build(web3, account.address, function, value)
+    except (ContractLogicError, ContractCustomError) as error:
+        raise ChainError(explain_revert(function, error)) from error
+    except Web3RPCError as error:
+        raise _refused(account.address, error) from error
+    except NODE_FAILURES as error:
+        raise ChainError(f"the node failed before anything was sent: {error}") from error
+    signed = account.sign_transaction(transaction)  # type: ignore[arg-type]  # TxParams is stricter
+    tx_hash = "0x" + bytes(signed.hash).hex()
+    try:
+        web3.eth.send_raw_transaction(signed.raw_transaction)
+    except Web3RPCError as error:
+        raise _refused(account.address, error) from error
+    except NODE_FAILURES as error:
+        raise _unknown(tx_hash) from error
+    if on_sent is not None:
+        on_sent(tx_hash)
+    return Sent(tx_hash, wait(web3, tx_hash))
+
+
+def build(web3: Web3, sender: str, function: ContractFunction, value: int = 0) -> TxParams:
+    """An EIP-1559 transaction with estimated gas plus a margin; raises web3's errors."""
+    base: TxParams = {"from": Web3.to_checksum_address(sender), "value": Web3.to_wei(value, "wei")}
+    gas = function.estimate_gas(base)
+    base["gas"] = gas + gas * GAS_MARGIN_PERCENT // 100
+    base["nonce"] = web3.eth.get_transaction_count(Web3.to_checksum_address(sender), "pending")
+    return function.build_transaction(base)
+
+
+def wait(web3: Web3, tx_hash: str) -> TxReceipt:
+    """The receipt of a sent transaction. Raises ChainError when it failed or is not mined yet."""
+    try:
+        receipt = web3.eth.wait_for_transaction_receipt(
+            HexBytes(tx_hash), RECEIPT_TIMEOUT_SECONDS, RECEIPT_POLL_SECONDS
+        )
+    except (TimeExhausted, TransactionNotFound, *NODE_FAILURES) as error:
+        raise _unknown(tx_hash) from error
+    if receipt["status"] != 1:
+        raise ChainError(f"transaction {tx_hash} was mined and reverted: nothing was moved")
+    return receipt
+
+
+def explain_revert(function: ContractFunction, error: Exception) -> str:
+    """A custom error with its values by name, or the node's own words."""
+    data = getattr(error, "data", None)
+    if isinstance(data, str) and data.startswith("0x"):
+        decoded = decode_custom_error(function, HexBytes(data))
+        if decoded is not None:
+            return f"the contract refuses: {decoded}"
+    return f"the contract refuses: {error}"
+
+
+def decode_custom_error(function: ContractFunction, data: HexBytes) -> str | None:
+    """`Name(field=value, …)` for a custom error of the function's contract, else None."""
+    contract: Any = Web3().eth.contract(abi=function.contract_abi)
+    try:
+        found, values = contract.decode_error_data(data)
+    except (ValueError, AttributeError):
+        return None
+    shown = ", ".join(f"{name}={_show(value)}" for name, value in values.items())
+    return f"{found.error_identifier}({shown})"
+
+
+def _show(value: Any) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _refused(sender: str, error: Web3RPCError) -> ChainError:
+    text = str(error.message)
+    if "insufficient funds" in text.lower():
+        return ChainError(
+            f"{sender} has not enough coin for this transaction and its gas",
+            hint="send it some coin of the chain, then try again",
+        )
+    return ChainError(f"the node refuses the transaction: {text}")
+
+
+def _unknown(tx_hash: str) -> ChainError:
+    return ChainError(
+        f"transaction {tx_hash} was sent, and is not confirmed yet",
+        hint="look it up before you send another: it may still be mined",
+    )

@@ -1,0 +1,1 @@
+"""Files that ship with the package: contract artifacts and deployments."""

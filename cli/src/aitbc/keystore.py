@@ -1,0 +1,105 @@
+"""Wallets as encrypted keystore files (Web3 Secret Storage v3), one file per name."""
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aitbc.errors import InvalidInput, WalletError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+class Keystore:
+    """A folder of encrypted keys. Files are readable by their owner only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self.folder.glob("*.json"))
+
+    def address(self, name: str) -> str:
+        """The address of a wallet, read without its passphrase. Raises WalletError."""
+        from eth_utils.address import to_checksum_address
+
+        return str(to_checksum_address(str(self._read(name)["address"])))
+
+    def create(self, name: str, passphrase: str) -> str:
+        """Make a new key; return its address. Raises InvalidInput for a name that is taken."""
+        from eth_account import Account
+
+        return self._write(name, Account.create().key, passphrase)
+
+    def import_key(self, name: str, private_key: str, passphrase: str) -> str:
+        """Store an existing private key (hex); return its address."""
+        digits = private_key.strip().removeprefix("0x")
+        if re.fullmatch(r"[0-9a-fA-F]{64}", digits) is None:
+            raise InvalidInput("that is not a private key: expected 64 hex digits")
+        return self._write(name, bytes.fromhex(digits), passphrase)
+
+    def unlock(self, name: str, passphrase: str) -> "LocalAccount":
+        """The account behind a name. Raises WalletError: no such wallet, or a wrong passphrase."""
+        from eth_account import Account
+
+        try:
+            key = Account.decrypt(self._read(name), passphrase)
+        except ValueError as error:
+            raise WalletError(
+                f"wrong passphrase for wallet '{name}'",
+                hint="try again, or check the file in AITBC_PASSPHRASE_FILE",
+            ) from error
+        account: LocalAccount = Account.from_key(key)
+        return account
+
+    def _path(self, name: str) -> Path:
+        if _NAME.fullmatch(name) is None:
+            raise InvalidInput(
+                f"'{name}' cannot name a wallet",
+                hint="use up to 32 lower-case letters, digits, - and _",
+            )
+        return self.folder / f"{name}.json"
+
+    def _read(self, name: str) -> dict[str, object]:
+        path = self._path(name)
+        try:
+            content = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise WalletError(
+                f"there is no wallet '{name}'",
+                hint="make one with 'aitbc init' or 'aitbc wallet create'",
+            ) from None
+        except (OSError, ValueError) as error:
+            raise WalletError(f"cannot read the wallet file {path}: {error}") from error
+        if not isinstance(content, dict) or "address" not in content:
+            raise WalletError(f"{path} is not a keystore file")
+        return content
+
+    def _write(self, name: str, key: bytes, passphrase: str) -> str:
+        from eth_account import Account
+
+        path = self._path(name)
+        if not passphrase:
+            raise InvalidInput("a wallet needs a passphrase")
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        encrypted = Account.encrypt(key, passphrase)
+        # Written aside and linked into place: never half-written, never overwriting.
+        descriptor, draft = tempfile.mkstemp(dir=self.folder, prefix=".draft-")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(encrypted, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)
+        except FileExistsError:
+            raise InvalidInput(
+                f"wallet '{name}' exists already", hint="choose another name with --name"
+            ) from None
+        finally:
+            os.unlink(draft)
+        return self.address(name)

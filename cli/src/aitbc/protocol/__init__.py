@@ -1,0 +1,1 @@
+"""The rules and messages of the market: pure, without input or output."""

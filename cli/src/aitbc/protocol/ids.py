@@ -1,0 +1,25 @@
+"""Short, typable ids of GPUs and bookings, in Crockford's base 32 (no i, l, o, u)."""
+
+from eth_utils.crypto import keccak
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+GPU_ID_CHARS = 6
+BOOKING_ID_CHARS = 10
+
+
+def base32(data: bytes, chars: int) -> str:
+    """The first `5 * chars` bits of `data`."""
+    bits = int.from_bytes(data, "big")
+    total = len(data) * 8
+    return "".join(_ALPHABET[bits >> (total - 5 * (i + 1)) & 31] for i in range(chars))
+
+
+def gpu_id(provider: str, salt: int) -> str:
+    """The id of the GPU that `provider` lists under its random number `salt`."""
+    seed = bytes.fromhex(provider.removeprefix("0x")) + salt.to_bytes(8, "big")
+    return "g-" + base32(keccak(seed), GPU_ID_CHARS)
+
+
+def short_booking_id(booking_id: str) -> str:
+    """The short form of the contract's 32-byte id, given as 0x-hex."""
+    return "b-" + base32(bytes.fromhex(booking_id.removeprefix("0x")), BOOKING_ID_CHARS)

@@ -1,0 +1,259 @@
+"""Every signed message of the market: the one definition of its EIP-712 types.
+
+All of them are signed in the domain of the market's escrow, so that a signature made for
+another chain or another market is refused. Times are UTC seconds, money is base units.
+"""
+
+from functools import cache
+from typing import Annotated, Any, ClassVar, get_args, get_origin
+
+from eth_abi import abi as eth_abi
+from eth_account import Account
+from eth_account.messages import SignableMessage, encode_typed_data
+from eth_keys.exceptions import BadSignature
+from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+
+from aitbc.protocol.types import (
+    Address,
+    Amount,
+    Amount256,
+    Bytes32,
+    Salt,
+    SolidityType,
+    Text,
+    Timestamp,
+    Uint32,
+)
+
+_DOMAIN_TYPE = [
+    {"name": "name", "type": "string"},
+    {"name": "version", "type": "string"},
+    {"name": "chainId", "type": "uint256"},
+    {"name": "verifyingContract", "type": "address"},
+]
+
+
+class Domain(BaseModel):
+    """The EIP-712 domain of one escrow on one chain."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ClassVar[str] = "aitbc"
+    version: ClassVar[str] = "1"
+    chain_id: int
+    escrow: Address
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "chainId": self.chain_id,
+            "verifyingContract": self.escrow,
+        }
+
+
+class Message(BaseModel):
+    """A signed struct. Its Solidity field names are the Python ones in camelCase."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    @cache
+    def types(cls) -> dict[str, list[dict[str, str]]]:
+        """The EIP-712 types of this message and of the structs inside it."""
+        fields: list[dict[str, str]] = []
+        nested: dict[str, list[dict[str, str]]] = {}
+        for name, info in cls.model_fields.items():
+            solidity, struct = _solidity_type(info)
+            fields.append({"name": to_camel(name), "type": solidity})
+            if struct is not None:
+                nested |= struct.types()
+        return {cls.__name__: fields, **nested}
+
+    def signable(self, domain: Domain) -> SignableMessage:
+        return encode_typed_data(
+            full_message={
+                "types": {"EIP712Domain": _DOMAIN_TYPE, **self.types()},
+                "primaryType": type(self).__name__,
+                "domain": domain.as_dict(),
+                "message": _plain(self),
+            }
+        )
+
+    def digest(self, domain: Domain) -> bytes:
+        """The 32 bytes that are signed."""
+        signable = self.signable(domain)
+        return keccak(b"\x19" + signable.version + signable.header + signable.body)
+
+    def signer(self, domain: Domain, signature: str) -> str | None:
+        """The address whose key signed this message, or None where the signature is malformed."""
+        raw = bytes.fromhex(signature.removeprefix("0x"))
+        if len(raw) != _ECDSA_BYTES or int.from_bytes(raw[32:64], "big") > _HALF_CURVE_ORDER:
+            return None
+        try:
+            return str(Account.recover_message(self.signable(domain), signature=raw))
+        except (BadSignature, ValidationError, ValueError):
+            return None
+
+
+_ECDSA_BYTES = 65
+_HALF_CURVE_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+
+def _solidity_type(info: FieldInfo) -> tuple[str, type[Message] | None]:
+    for mark in info.metadata:
+        if isinstance(mark, SolidityType):
+            return mark.name, None
+    if get_origin(info.annotation) is tuple:
+        item = get_args(info.annotation)[0]
+        if isinstance(item, type) and issubclass(item, Message):
+            return f"{item.__name__}[]", item
+        return f"{_mark(item)}[]", None
+    raise TypeError(f"{info} has no Solidity type")
+
+
+def _mark(annotated: Any) -> str:
+    return next(m.name for m in get_args(annotated) if isinstance(m, SolidityType))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Message):
+        return {to_camel(n): _plain(getattr(value, n)) for n in type(value).model_fields}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+class Terms(Message):
+    """What buyer and provider agreed on; the contract's struct of the same name."""
+
+    buyer: Address
+    provider: Address
+    amount: Amount
+    fund_by: Timestamp
+    starts_at: Timestamp
+    ends_at: Timestamp
+    listing: Bytes32
+    salt: Salt
+
+    @classmethod
+    @cache
+    def abi_type(cls) -> str:
+        return "(" + ",".join(f["type"] for f in cls.types()["Terms"]) + ")"
+
+    def abi_values(self) -> tuple[Any, ...]:
+        """The fields in order, as the contract's ABI takes them."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        values[6] = bytes.fromhex(self.listing[2:])
+        return tuple(values)
+
+    def booking_id(self, domain: Domain) -> str:
+        """The id of these terms in an escrow, as 0x-hex of 32 bytes."""
+        seed = escrow_seed(domain)
+        encoded = eth_abi.encode(["bytes32", self.abi_type()], [seed, self.abi_values()])
+        return "0x" + (keccak(encoded)[:28] + self.ends_at.to_bytes(4, "big")).hex()
+
+
+def escrow_seed(domain: Domain) -> bytes:
+    """What binds booking ids to one chain and contract."""
+    return keccak(eth_abi.encode(["uint256", "address"], [domain.chain_id, domain.escrow]))
+
+
+class Receipt(Message):
+    """The attester (or the buyer) states what a booking earned so far, in all."""
+
+    booking_id: Bytes32
+    earned: Amount256
+
+
+class Completion(Message):
+    """The attester states what a booking earned in all, and the hash of its evidence."""
+
+    booking_id: Bytes32
+    earned: Amount256
+    evidence: Bytes32
+
+
+class SettleMany(Message):
+    """The attester lets a batch of bookings be paid in full."""
+
+    booking_ids: tuple[Bytes32, ...]
+
+
+class SettleEach(Message):
+    """The attester lets a batch of completions be settled."""
+
+    completions: tuple[Completion, ...]
+
+
+class Listing(Message):
+    """A provider offers one GPU. `version` grows by one with each change; prices are per hour."""
+
+    provider: Address
+    salt: Salt
+    version: Uint32
+    name: Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[\w .:+()#/-]+$")]
+    model: Annotated[Text, Field(max_length=96, pattern=r"^[\w .:+()#/-]*$")]
+    gpu_uuid: Annotated[Text, Field(max_length=64, pattern=r"^[A-Za-z0-9-]*$")]
+    memory_gib: Annotated[Uint32, Field(ge=1, le=4096)]
+    cuda_version: Annotated[Text, Field(pattern=r"^[1-9][0-9]?\.[0-9]{1,2}$")]
+    region: Annotated[Text, Field(min_length=1, max_length=32)]
+    base_price: Annotated[Amount, Field(gt=0)]
+    floor_price: Annotated[Amount, Field(gt=0)]
+    ceiling_price: Annotated[Amount, Field(gt=0)]
+    strategy: Annotated[Text, Field(min_length=1, max_length=32)]
+    signed_at: Timestamp
+
+
+class Unlisting(Message):
+    """A provider takes a GPU off the market. `version` continues the listing's."""
+
+    provider: Address
+    salt: Salt
+    version: Uint32
+    signed_at: Timestamp
+
+
+class SessionGrant(Message):
+    """A provider's wallet lets a key on the GPU host send heartbeats until `expires_at`."""
+
+    provider: Address
+    session_key: Address
+    expires_at: Timestamp
+
+
+class QuoteRequest(Message):
+    """A buyer asks for a GPU. `starts_at` 0 means as soon as possible; `max_price` is per hour."""
+
+    buyer: Address
+    gpu_id: Annotated[Text, Field(min_length=3, max_length=16)]
+    starts_at: Timestamp
+    duration: Annotated[Uint32, Field(gt=0)]
+    max_price: Amount
+    salt: Salt
+    signed_at: Timestamp
+
+
+class Quote(Message):
+    """The coordinator holds the GPU for these terms until `fund_by`, at an explained price."""
+
+    booking_id: Bytes32
+    price: Amount
+    pricing: Bytes32
+
+
+class Heartbeat(Message):
+    """A provider's machine served a booking in `[covers_from, covers_until)`.
+
+    `telemetry` is a JSON object as text; it is kept as evidence and decides nothing.
+    """
+
+    booking_id: Bytes32
+    sequence: Uint32
+    covers_from: Timestamp
+    covers_until: Timestamp
+    telemetry: Annotated[Text, Field(max_length=2048)]

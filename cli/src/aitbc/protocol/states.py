@@ -1,0 +1,73 @@
+"""The escrow's state table and its arithmetic: fee and clock. Pure; the contract's twin."""
+
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+from aitbc.protocol.messages import Terms
+from aitbc.protocol.units import BPS
+
+
+class EscrowState(IntEnum):
+    """State of a booking's slot in the contract, in the contract's order."""
+
+    NONE = 0
+    OPEN = 1
+    DISPUTED = 2
+    CLOSED = 3
+
+
+class Transition(NamedTuple):
+    """One row of the state table: a verb, where it starts, where it ends, and who may send it."""
+
+    verb: str
+    before: EscrowState
+    after: tuple[EscrowState, ...]
+    sender: str
+
+
+TRANSITIONS = (
+    Transition("fund", EscrowState.NONE, (EscrowState.OPEN,), "buyer"),
+    Transition("fundMany", EscrowState.NONE, (EscrowState.OPEN,), "buyer"),
+    Transition("claim", EscrowState.OPEN, (EscrowState.OPEN, EscrowState.CLOSED), "anyone"),
+    Transition("settle", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
+    Transition("settleMany", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
+    Transition("settleEach", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
+    Transition("cancel", EscrowState.OPEN, (EscrowState.CLOSED,), "buyer or provider"),
+    Transition("reclaim", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
+)
+
+
+class BookingStatus(StrEnum):
+    """What a person is told about a booking; money statuses follow confirmed events only."""
+
+    FUNDED = "funded"
+    ACTIVE = "active"
+    ENDED = "ended"
+    ATTESTED = "attested"
+    SETTLING = "settling"
+    SETTLED = "settled"
+    CANCELLED = "cancelled"
+    RECLAIMED = "reclaimed"
+    REFUSED = "refused"
+
+    @property
+    def closed(self) -> bool:
+        return self in {BookingStatus.SETTLED, BookingStatus.CANCELLED, BookingStatus.RECLAIMED}
+
+
+def fee(amount: int, fee_bps: int) -> int:
+    """`F(x) = floor(x * feeBps / 10000)`."""
+    return amount * fee_bps // BPS
+
+
+def payout_fee(remaining: int, remaining_after: int, fee_bps: int) -> int:
+    """Fee of a payment that takes what remains from one to the other: `F(R) - F(R')`."""
+    return fee(remaining, fee_bps) - fee(remaining_after, fee_bps)
+
+
+def clock_cap(terms: Terms, timestamp: int) -> int:
+    """The most that an attester can have paid at `timestamp` (UTC seconds)."""
+    elapsed = min(timestamp, terms.ends_at) - terms.starts_at
+    if elapsed <= 0:
+        return 0
+    return terms.amount * elapsed // (terms.ends_at - terms.starts_at)

@@ -1,0 +1,187 @@
+"""What travels between a coordinator and its clients. Money is decimal strings of base units."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+
+from aitbc.protocol.messages import (
+    Domain,
+    Listing,
+    QuoteRequest,
+    Receipt,
+    Terms,
+    Unlisting,
+)
+from aitbc.protocol.pricing import Price, PricingInputs
+from aitbc.protocol.states import BookingStatus
+from aitbc.protocol.types import Address, Amount, Bytes32, Signature, Timestamp
+
+API = "/v1"
+DEFAULT_COORDINATOR_URL = "http://127.0.0.1:8700"
+
+
+class Wire(BaseModel):
+    """A body: unknown fields are refused, so that a typing error is never silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Market(Wire):
+    """What a coordinator says of its market; a client checks it against the chain and pins it."""
+
+    name: str
+    chain_id: int
+    contract: Literal["NativeEscrow", "TokenEscrow"]
+    escrow: Address
+    token: Address | None
+    symbol: str
+    decimals: int
+    attester: Address
+    arbiter: Address
+    fee_bps: int
+    fee_recipient: Address
+    claim_window: int
+    deploy_block: int
+    rpc_url: HttpUrl | None = Field(description="A node that the operator suggests")
+    confirmations: int
+    quote_seconds: int = Field(description="How long a quote holds a GPU")
+    minimum_seconds: int
+    maximum_seconds: int
+    maximum_lead_seconds: int = Field(description="How far ahead a booking may start")
+    heartbeat_allowance: int = Field(description="Longest stretch that one heartbeat may cover")
+
+    @property
+    def domain(self) -> Domain:
+        return Domain(chain_id=self.chain_id, escrow=self.escrow)
+
+
+class SignedListing(Wire):
+    listing: Listing
+    signature: Signature
+
+
+class SignedUnlisting(Wire):
+    unlisting: Unlisting
+    signature: Signature
+
+
+class SignedQuoteRequest(Wire):
+    request: QuoteRequest
+    signature: Signature
+
+
+class Gpu(Wire):
+    """A listed GPU, with the signed listing that backs every field of it."""
+
+    id: str
+    listing: Listing
+    signature: Signature
+    digest: Bytes32
+    listed: bool
+    current_price: Price
+    free_from: Timestamp = Field(description="Earliest second from which it is not reserved")
+    last_seen: Timestamp | None = Field(description="Last heartbeat of its provider")
+
+
+class GpuPage(Wire):
+    items: list[Gpu]
+    next_cursor: str | None
+
+
+class SignedQuote(Wire):
+    """An offer that holds the GPU until `terms.fund_by`. `signature` is the attester's."""
+
+    id: str
+    booking_id: Bytes32
+    gpu: SignedListing
+    gpu_id: str
+    terms: Terms
+    inputs: PricingInputs
+    price: Price
+    signature: Signature
+
+
+class ChainReference(Wire):
+    """A transaction that the coordinator saw in a confirmed block."""
+
+    event: str
+    tx_hash: Bytes32
+    block_number: int
+    timestamp: Timestamp
+
+
+class Booking(Wire):
+    """A booking's state with the transactions behind it. Amounts are what events say."""
+
+    id: Bytes32
+    short_id: str
+    gpu_id: str | None
+    status: BookingStatus
+    terms: Terms
+    used_seconds: int
+    earned: Amount
+    paid: Amount
+    fee: Amount
+    refunded: Amount
+    remaining: Amount
+    transactions: list[ChainReference]
+    settlement_tx: Bytes32 | None = Field(description="Sent, and not confirmed yet")
+
+
+class BookingPage(Wire):
+    items: list[Booking]
+    next_cursor: str | None
+
+
+class SignedReceipt(Wire):
+    """The attester's receipt: with it a provider claims without any coordinator."""
+
+    receipt: Receipt
+    signature: Signature
+
+
+class HeartbeatAnswer(Wire):
+    """What the provider's machine learns: whether to go on, and the newest receipt."""
+
+    serve: bool
+    used_seconds: int
+    receipt: SignedReceipt | None
+
+
+class Earnings(Wire):
+    """Money of one GPU, from confirmed events; `pending` is open bookings' metered part."""
+
+    gpu_id: str
+    bookings: int
+    settled: int
+    paid: Amount
+    fee: Amount
+    pending: Amount
+    booked_seconds: int
+    delivered_seconds: int
+
+
+class GpuStatus(Wire):
+    """Where a GPU stands now."""
+
+    gpu: Gpu
+    utilisation_bps: Annotated[int, Field(ge=0, le=10_000)]
+    current_booking: Booking | None
+    upcoming: list[Booking]
+    last_bookings: list[Booking]
+
+
+class Health(Wire):
+    status: Literal["ok", "not ready"]
+    checks: dict[str, str]
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457): `code` is for programs, `detail` and `hint` for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    hint: str | None = None

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+
+import {BookingId, Completion, IEscrow, State, Terms} from "./interfaces/IEscrow.sol";
+import {Messages} from "./libraries/Messages.sol";
+import {TermsLib} from "./libraries/TermsLib.sol";
+
+/// @title The escrow, but for how money moves
+/// @dev Every verb has one shape: id, checks, compute, write, emit, money last.
+abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
+    using TermsLib for Terms;
+    using TermsLib for BookingId;
+
+    /// @dev One storage slot. `Open` implies `remaining > 0`.
+    struct Booking {
+        address provider;
+        uint88 remaining;
+        State state;
+    }
+
+    uint256 private constant BPS = 10_000;
+    uint256 private constant MAX_FEE_BPS = 1_000;
+    uint256 private constant MAX_CLAIM_WINDOW = 90 days;
+
+    /// @inheritdoc IEscrow
+    address public immutable attester;
+    /// @inheritdoc IEscrow
+    address public immutable arbiter;
+    /// @inheritdoc IEscrow
+    uint256 public immutable feeBps;
+    /// @inheritdoc IEscrow
+    address public immutable feeRecipient;
+    /// @inheritdoc IEscrow
+    uint256 public immutable claimWindow;
+    /// @inheritdoc IEscrow
+    bytes32 public immutable seed;
+
+    /// @inheritdoc IEscrow
+    mapping(BookingId id => Booking) public booking;
+    /// @inheritdoc IEscrow
+    mapping(address account => uint256) public owed;
+
+    constructor(address attester_, address arbiter_, uint256 feeBps_, address feeRecipient_, uint256 claimWindow_)
+        EIP712("aitbc", "1")
+    {
+        require(attester_ != address(0), Escrow_AttesterIsZero());
+        require(arbiter_ != attester_, Escrow_ArbiterIsAttester(attester_));
+        require(feeBps_ <= MAX_FEE_BPS, Escrow_FeeTooHigh(feeBps_, MAX_FEE_BPS));
+        require(feeRecipient_ != address(0), Escrow_FeeRecipientIsZero());
+        require(
+            claimWindow_ != 0 && claimWindow_ <= MAX_CLAIM_WINDOW,
+            Escrow_ClaimWindowOutOfRange(claimWindow_, MAX_CLAIM_WINDOW)
+        );
+
+        attester = attester_;
+        arbiter = arbiter_;
+        feeBps = feeBps_;
+        feeRecipient = feeRecipient_;
+        claimWindow = claimWindow_;
+        seed = keccak256(abi.encode(block.chainid, address(this)));
+    }
+
+    /* FUNDING */
+
+    /// @inheritdoc IEscrow
+    function fund(Terms calldata terms) external payable nonReentrant returns (BookingId id) {
+        id = _open(terms);
+
+        _pull(msg.sender, terms.amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function fundMany(Terms[] calldata terms) external payable nonReentrant returns (BookingId[] memory ids) {
+        ids = new BookingId[](terms.length);
+        uint256 total;
+        for (uint256 i; i < terms.length; ++i) {
+            ids[i] = _open(terms[i]);
+            total += terms[i].amount;
+        }
+
+        _pull(msg.sender, total);
+    }
+
+    /* DURING AND AFTER A BOOKING */
+
+    /// @inheritdoc IEscrow
+    function claim(Terms calldata terms, uint256 earned, bytes calldata signature) external nonReentrant {
+        BookingId id = idOf(terms);
+        Booking memory b = _requireOpen(id);
+        _requireBefore(terms.endsAt + claimWindow);
+        _requireReceipt(id, terms, earned, signature);
+
+        uint256 claimed = terms.amount - b.remaining;
+        if (earned <= claimed) return;
+        uint256 left = terms.amount - earned;
+        (uint256 paid, uint256 fee) = _split(b.remaining, left);
+
+        if (left == 0) _close(id, terms);
+        else booking[id].remaining = uint88(left);
+        owed[feeRecipient] += fee;
+        emit Claimed(id, paid, fee);
+
+        _pay(b.provider, paid);
+    }
+
+    /// @inheritdoc IEscrow
+    function settle(Terms calldata terms, uint256 earned, bytes32 evidence, bytes calldata signature)
+        external
+        nonReentrant
+    {
+        BookingId id = idOf(terms);
+        if (msg.sender != attester) _requireAttested(Messages.completion(id, earned, evidence), signature);
+        Booking memory b = booking[id];
+        bytes memory refusal = _refusal(id, b, terms, earned);
+        if (refusal.length > 0) LowLevelCall.bubbleRevert(refusal);
+
+        (uint256 paid, uint256 fee, uint256 refunded) = _settle(id, b, terms, earned, evidence);
+        owed[feeRecipient] += fee;
+
+        _pay(b.provider, paid);
+        _refund(terms.buyer, refunded);
+    }
+
+    /// @inheritdoc IEscrow
+    function settleMany(BookingId[] calldata ids, bytes calldata signature) external nonReentrant {
+        if (msg.sender != attester) _requireAttested(Messages.settleMany(ids), signature);
+
+        // One payment for each run of ids with the same provider.
+        address[] memory payees = new address[](ids.length);
+        uint256[] memory payments = new uint256[](ids.length);
+        uint256 runs;
+        uint256 fees;
+        for (uint256 i; i < ids.length; ++i) {
+            BookingId id = ids[i];
+            uint256 endsAt = id.endOf();
+            if (block.timestamp < endsAt || block.timestamp >= endsAt + claimWindow) continue;
+            Booking memory b = booking[id];
+            if (b.state != State.Open) continue;
+            (uint256 paid, uint256 fee) = _split(b.remaining, 0);
+
+            // No need to keep `Closed`: from its end on, a booking can no longer be funded.
+            delete booking[id];
+            emit SettledInFull(id, paid, fee);
+
+            fees += fee;
+            if (runs == 0 || payees[runs - 1] != b.provider) payees[runs++] = b.provider;
+            payments[runs - 1] += paid;
+        }
+        owed[feeRecipient] += fees;
+
+        for (uint256 i; i < runs; ++i) {
+            _pay(payees[i], payments[i]);
+        }
+    }
+
+    /// @inheritdoc IEscrow
+    function settleEach(Completion[] calldata completions, bytes calldata signature) external nonReentrant {
+        BookingId[] memory ids = _idsOf(completions);
+        if (msg.sender != attester) _requireAttested(_hashCompletions(ids, completions), signature);
+
+        uint256[] memory payments = new uint256[](ids.length);
+        uint256[] memory refunds = new uint256[](ids.length);
+        uint256 fees;
+        for (uint256 i; i < ids.length; ++i) {
+            Completion calldata c = completions[i];
+            Booking memory b = booking[ids[i]];
+            if (_refusal(ids[i], b, c.terms, c.earned).length > 0) continue;
+
+            uint256 fee;
+            (payments[i], fee, refunds[i]) = _settle(ids[i], b, c.terms, c.earned, c.evidence);
+            fees += fee;
+        }
+        owed[feeRecipient] += fees;
+
+        for (uint256 i; i < ids.length; ++i) {
+            _pay(completions[i].terms.provider, payments[i]);
+            _refund(completions[i].terms.buyer, refunds[i]);
+        }
+    }
+
+    /// @inheritdoc IEscrow
+    function cancel(Terms calldata terms) external nonReentrant {
+        BookingId id = idOf(terms);
+        Booking memory b = _requireOpen(id);
+        if (msg.sender != b.provider) {
+            require(msg.sender == terms.buyer, Escrow_NotAParty(msg.sender));
+            _requireBefore(terms.startsAt);
+        }
+
+        _close(id, terms);
+        emit Cancelled(id, msg.sender, b.remaining);
+
+        _refund(terms.buyer, b.remaining);
+    }
+
+    /// @inheritdoc IEscrow
+    function reclaim(Terms calldata terms) external nonReentrant {
+        BookingId id = idOf(terms);
+        Booking memory b = _requireOpen(id);
+        uint256 from = terms.endsAt + claimWindow;
+        require(block.timestamp >= from, Escrow_TooEarly(block.timestamp, from));
+
+        _close(id, terms);
+        emit Reclaimed(id, b.remaining);
+
+        _refund(terms.buyer, b.remaining);
+    }
+
+    /// @inheritdoc IEscrow
+    function withdraw(address account, address to) external nonReentrant {
+        require(msg.sender == account || to == account, Escrow_SenderIsNotAccount(msg.sender, account));
+        uint256 amount = owed[account];
+        require(amount > 0, Escrow_NothingOwed(account));
+
+        delete owed[account];
+        emit Withdrawn(account, to, amount);
+
+        require(_pushAllGas(to, amount), Escrow_TransferFailed(to, amount));
+    }
+
+    /* READING */
+
+    /// @inheritdoc IEscrow
+    function idOf(Terms calldata terms) public view returns (BookingId) {
+        return terms.toId(seed);
+    }
+
+    /// @inheritdoc IEscrow
+    function token() external view virtual returns (address);
+
+    /* MOVING MONEY */
+
+    /// @dev Takes `amount` from `from`, the sender, or reverts.
+    function _pull(address from, uint256 amount) internal virtual;
+
+    /// @dev Sends `amount > 0` with bounded gas. Returns false, and moves nothing, if that fails.
+    function _push(address to, uint256 amount) internal virtual returns (bool sent);
+
+    /// @dev As `_push`, with all the gas there is.
+    function _pushAllGas(address to, uint256 amount) internal virtual returns (bool sent);
+
+    function _pay(address provider, uint256 amount) private {
+        if (amount == 0 || _push(provider, amount)) return;
+
+        owed[provider] += amount;
+        emit PayoutDeferred(provider, amount);
+    }
+
+    function _refund(address buyer, uint256 amount) private {
+        if (amount == 0 || _push(buyer, amount)) return;
+
+        owed[buyer] += amount;
+        emit RefundDeferred(buyer, amount);
+    }
+
+    /* CHECKS */
+
+    function _requireOpen(BookingId id) private view returns (Booking memory b) {
+        b = booking[id];
+        require(b.state == State.Open, Escrow_NotOpen(id, b.state));
+    }
+
+    function _requireBefore(uint256 time) private view {
+        require(block.timestamp < time, Escrow_TooLate(block.timestamp, time));
+    }
+
+    /// @dev Why `settle` refuses, as the encoded error; empty if it does not.
+    function _refusal(BookingId id, Booking memory b, Terms calldata terms, uint256 earned)
+        private
+        view
+        returns (bytes memory)
+    {
+        if (b.state != State.Open) return abi.encodeWithSelector(Escrow_NotOpen.selector, id, b.state);
+
+        uint256 before = terms.endsAt + claimWindow;
+        if (block.timestamp >= before) {
+            return abi.encodeWithSelector(Escrow_TooLate.selector, block.timestamp, before);
+        }
+
+        uint256 cap = terms.capAt(block.timestamp);
+        if (earned > cap) return abi.encodeWithSelector(Escrow_AheadOfClock.selector, earned, cap);
+
+        return "";
+    }
+
+    /// @dev The attester is tried before the buyer, so that the clock binds whoever is both.
+    function _requireReceipt(BookingId id, Terms calldata terms, uint256 earned, bytes calldata signature)
+        private
+        view
+    {
+        bytes32 digest = _hashTypedDataV4(Messages.receipt(id, earned));
+        address recovered = _recover(digest, signature);
+        if (_isSignedBy(attester, recovered, digest, signature)) {
+            uint256 cap = terms.capAt(block.timestamp);
+            require(earned <= cap, Escrow_AheadOfClock(earned, cap));
+        } else {
+            require(_isSignedBy(terms.buyer, recovered, digest, signature), Escrow_InvalidSignature(digest));
+            require(earned <= terms.amount, Escrow_EarnedAboveAmount(earned, terms.amount));
+        }
+    }
+
+    function _requireAttested(bytes32 structHash, bytes calldata signature) private view {
+        bytes32 digest = _hashTypedDataV4(structHash);
+        address recovered = _recover(digest, signature);
+        require(_isSignedBy(attester, recovered, digest, signature), Escrow_InvalidSignature(digest));
+    }
+
+    /// @dev The account whose key signed, or 0.
+    function _recover(bytes32 digest, bytes calldata signature) private pure returns (address recovered) {
+        (recovered,,) = ECDSA.tryRecoverCalldata(digest, signature);
+    }
+
+    /// @dev By key first: an account with code may use either. `account` is never 0.
+    function _isSignedBy(address account, address recovered, bytes32 digest, bytes calldata signature)
+        private
+        view
+        returns (bool)
+    {
+        if (recovered == account) return true;
+        return account.code.length > 0
+            && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
+    }
+
+    /* COMPUTING AND WRITING */
+
+    /// @dev What leaves when `remaining` falls from `before` to `left`. The fee telescopes over split payments.
+    function _split(uint256 before, uint256 left) private view returns (uint256 paid, uint256 fee) {
+        fee = (before * feeBps) / BPS - (left * feeBps) / BPS;
+        paid = before - left - fee;
+    }
+
+    function _open(Terms calldata terms) private returns (BookingId id) {
+        id = idOf(terms);
+        require(msg.sender == terms.buyer, Escrow_SenderIsNotBuyer(msg.sender, terms.buyer));
+        require(terms.provider != address(0), Escrow_ProviderIsZero());
+        require(terms.amount > 0, Escrow_AmountIsZero());
+        require(block.timestamp < terms.fundBy, Escrow_FundingClosed(block.timestamp, terms.fundBy));
+        require(
+            terms.fundBy <= terms.startsAt && terms.startsAt < terms.endsAt,
+            Escrow_TimesOutOfOrder(terms.fundBy, terms.startsAt, terms.endsAt)
+        );
+        require(booking[id].state == State.None, Escrow_AlreadyFunded(id));
+
+        booking[id] = Booking(terms.provider, terms.amount, State.Open);
+        emit Funded(id, terms.buyer, terms.provider, terms);
+    }
+
+    /// @dev From `startsAt` on the slot is deleted: `fundBy <= startsAt`, so that it can never be opened again.
+    function _close(BookingId id, Terms calldata terms) private {
+        if (block.timestamp < terms.startsAt) booking[id] = Booking(address(0), 0, State.Closed);
+        else delete booking[id];
+    }
+
+    /// @dev Closes what `_refusal` lets pass.
+    function _settle(BookingId id, Booking memory b, Terms calldata terms, uint256 earned, bytes32 evidence)
+        private
+        returns (uint256 paid, uint256 fee, uint256 refunded)
+    {
+        uint256 claimed = terms.amount - b.remaining;
+        refunded = terms.amount - (earned > claimed ? earned : claimed);
+        (paid, fee) = _split(b.remaining, refunded);
+
+        _close(id, terms);
+        emit Settled(id, paid, fee, refunded, evidence);
+    }
+
+    function _idsOf(Completion[] calldata completions) private view returns (BookingId[] memory ids) {
+        ids = new BookingId[](completions.length);
+        for (uint256 i; i < ids.length; ++i) {
+            ids[i] = idOf(completions[i].terms);
+        }
+    }
+
+    function _hashCompletions(BookingId[] memory ids, Completion[] calldata completions)
+        private
+        pure
+        returns (bytes32)
+    {
+        bytes32[] memory hashes = new bytes32[](ids.length);
+        for (uint256 i; i < ids.length; ++i) {
+            hashes[i] = Messages.completion(ids[i], completions[i].earned, completions[i].evidence);
+        }
+        return Messages.settleEach(hashes);
+    }
+}

@@ -1,0 +1,39 @@
+"""What every part of a running coordinator shares."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aitbc.protocol.messages import Message
+from aitbc.protocol.wire import Market
+from eth_account.signers.local import LocalAccount
+
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.settings import Settings
+
+
+def utc_now() -> int:
+    """UTC seconds."""
+    return int(time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class Attester:
+    """The key that signs quotes, receipts and completions. It never sends a transaction."""
+
+    account: LocalAccount = field(repr=False)
+    market: Market
+
+    def sign(self, message: Message) -> str:
+        """The 65-byte signature as 0x-hex."""
+        signed = self.account.sign_message(message.signable(self.market.domain))
+        return "0x" + bytes(signed.signature).hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    settings: Settings
+    database: Database
+    market: Market
+    attester: Attester
+    now: Callable[[], int] = utc_now

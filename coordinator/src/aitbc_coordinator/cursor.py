@@ -1,0 +1,24 @@
+"""How far the chain has been followed: the only clock by which a reservation may lapse."""
+
+from sqlmodel import Field, Session, SQLModel
+
+
+class ChainCursor(SQLModel, table=True):
+    """The last confirmed block whose events are all in the database (one row)."""
+
+    __tablename__ = "chain_cursor"
+
+    id: int = Field(default=1, primary_key=True)
+    block_number: int
+    block_hash: str
+    block_timestamp: int
+
+
+def chain_time(session: Session) -> int:
+    """Timestamp of the last followed block (UTC seconds), 0 before the first one.
+
+    A quote that expired by this time and has no `Funded` event can never be funded any more; by
+    the wall clock alone it might be, in a block that was not followed yet.
+    """
+    cursor = session.get(ChainCursor, 1)
+    return 0 if cursor is None else cursor.block_timestamp

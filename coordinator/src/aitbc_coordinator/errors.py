@@ -1,0 +1,45 @@
+"""Refusals of the API: each has an HTTP status, a stable code, and words that say what to do."""
+
+from http import HTTPStatus
+
+
+class Refusal(Exception):
+    """A request that cannot be served as it is. Nothing was changed."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, code: str, detail: str, *, hint: str | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.hint = hint
+
+
+class Invalid(Refusal):
+    """The request is well-formed and its content cannot be accepted."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class Unauthorised(Refusal):
+    """A signature is missing, malformed, stale, or of the wrong wallet."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class Missing(Refusal):
+    """There is no such thing here."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class Conflict(Refusal):
+    """The market has moved on: taken, expired, or changed by another request."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class Unavailable(Refusal):
+    """The coordinator cannot do this now; the same request may succeed later."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,0 +1,88 @@
+"""Settings of a coordinator: `config.toml` in its home, overridden by the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from aitbc.protocol.types import Address
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENV_PREFIX = "AITBC_COORDINATOR_"
+HOME_VARIABLE = ENV_PREFIX + "HOME"
+DEFAULT_PORT = 8700
+
+
+class Settings(BaseSettings):
+    """Every setting of a coordinator. Times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Path("~/.aitbc-coordinator")
+    market_name: str = "aitbc"
+    host: str = "127.0.0.1"
+    port: int = Field(DEFAULT_PORT, ge=0, le=65535)
+    database_url: str = ""
+    """Empty: SQLite in the home. PostgreSQL: `postgresql+psycopg://user@host/name`."""
+
+    rpc_url: str
+    public_rpc_url: str | None = None
+    """A node that clients may use; not announced when empty."""
+    chain_id: int
+    contract: Literal["NativeEscrow", "TokenEscrow"]
+    escrow: Address
+    deploy_block: int = Field(ge=0)
+
+    passphrase_file: Path
+    """File with the passphrase of the attester's and the relayer's keystores."""
+
+    confirmations: int = Field(2, ge=0, le=1000)
+    poll_seconds: float = Field(1.0, gt=0)
+    quote_seconds: int = Field(60, ge=2, le=3600)
+    minimum_seconds: int = Field(60, ge=1)
+    maximum_seconds: int = Field(30 * 86_400, ge=1)
+    maximum_lead_seconds: int = Field(30 * 86_400, ge=60)
+    heartbeat_allowance: int = Field(30, ge=1, le=600)
+    """Longest stretch that one heartbeat may cover."""
+    settle_grace: int = Field(30, ge=0)
+    """Wait after a booking's end for its last heartbeat, before it is attested."""
+    batch_size: int = Field(50, ge=1, le=200)
+    signature_seconds: int = Field(300, ge=10)
+    """How old or how far ahead of the clock a signed request may be."""
+    maximum_fee_gwei: int = Field(500, ge=1)
+
+    @field_validator("home", "passphrase_file")
+    @classmethod
+    def _expand(cls, path: Path) -> Path:
+        return path.expanduser()
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'coordinator.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        file = TomlConfigSettingsSource(settings_cls, config_path())
+        return init_settings, env_settings, file
+
+
+def home_path() -> Path:
+    """The coordinator's home: `AITBC_COORDINATOR_HOME`, or `~/.aitbc-coordinator`."""
+    return Path(os.environ.get(HOME_VARIABLE, "~/.aitbc-coordinator")).expanduser()
+
+
+def config_path() -> Path:
+    return home_path() / "config.toml"
