@@ -21,40 +21,59 @@ DEFAULT_PORT = 8700
 class Settings(BaseSettings):
     """Every setting of a coordinator. Times are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
     home: Path = Path("~/.aitbc-coordinator")
+    """Folder of the keys, the database and `config.toml`."""
     market_name: str = "aitbc"
+    """What clients are told that this market is called."""
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = Field(DEFAULT_PORT, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
     database_url: str = ""
     """Empty: SQLite in the home. PostgreSQL: `postgresql+psycopg://user@host/name`."""
 
     rpc_url: str
+    """The node that is followed and settled through."""
     public_rpc_url: str | None = None
     """A node that clients may use; not announced when empty."""
     chain_id: int
+    """The chain that the node must be on."""
     contract: Literal["NativeEscrow", "TokenEscrow"]
+    """Which of the shipped contracts the escrow is."""
     escrow: Address
+    """The escrow's address."""
     deploy_block: int = Field(ge=0)
+    """The block that the escrow was deployed in: events are read from here on."""
 
     passphrase_file: Path
     """File with the passphrase of the attester's and the relayer's keystores."""
 
     confirmations: int = Field(2, ge=0, le=1000)
+    """Blocks on top of a block before its events count."""
     poll_seconds: float = Field(1.0, gt=0)
+    """Pause between two looks at the chain."""
     quote_seconds: int = Field(60, ge=2, le=3600)
+    """How long a quote holds a GPU."""
     minimum_seconds: int = Field(60, ge=1)
+    """Shortest booking."""
     maximum_seconds: int = Field(30 * 86_400, ge=1)
+    """Longest booking."""
     maximum_lead_seconds: int = Field(30 * 86_400, ge=60)
+    """How far ahead a booking may start."""
     heartbeat_allowance: int = Field(30, ge=1, le=600)
     """Longest stretch that one heartbeat may cover."""
     settle_grace: int = Field(30, ge=0)
     """Wait after a booking's end for its last heartbeat, before it is attested."""
     batch_size: int = Field(50, ge=1, le=200)
+    """Most bookings that one transaction settles."""
     signature_seconds: int = Field(300, ge=10)
-    """How old or how far ahead of the clock a signed request may be."""
+    """How old, or how far ahead of the clock, a signed request may be."""
     maximum_fee_gwei: int = Field(500, ge=1)
+    """Ceiling of what the relayer pays for a unit of gas."""
 
     @field_validator("home", "passphrase_file")
     @classmethod

@@ -1,0 +1,389 @@
+"""A whole market on this machine: a node, an escrow, a coordinator, and users with wallets.
+
+Used by the demo and by the tests. Every part is the real one, each on a free port and with its
+files under one temporary folder, so that any number of markets run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from hexbytes import HexBytes
+from web3 import HTTPProvider, Web3
+from web3.types import Wei
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / ".venv" / "bin"
+START_SECONDS = 60
+COMMAND_SECONDS = 180
+
+TEST_DOLLAR_ABI = [
+    {
+        "type": "function",
+        "name": name,
+        "stateMutability": mutability,
+        "inputs": [{"name": f"_{i}", "type": kind} for i, kind in enumerate(inputs)],
+        "outputs": [{"name": "", "type": output}] if output else [],
+    }
+    for name, mutability, inputs, output in (
+        ("mint", "nonpayable", ("address", "uint256"), None),
+        ("transfer", "nonpayable", ("address", "uint256"), "bool"),
+        ("balanceOf", "view", ("address",), "uint256"),
+        ("approve", "nonpayable", ("address", "uint256"), "bool"),
+    )
+]
+
+
+class LocalMarketError(Exception):
+    """A part did not start, or a command failed; the message carries its output."""
+
+
+class Process:
+    """A child process whose standard output is read line by line."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.log = log
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._log_file: IO[str] = open(log, "a")  # noqa: SIM115 closed in `stop`
+        self.popen = subprocess.Popen(
+            command,
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log_file,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.popen.stdout or ():
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
+        """The first line of standard output that matches. Raises LocalMarketError."""
+        regex = re.compile(pattern)
+
+        def found() -> re.Match[str] | None:
+            return next((m for m in map(regex.search, self.lines) if m), None)
+
+        with self._changed:
+            self._changed.wait_for(
+                lambda: found() is not None or self.popen.poll() is not None, seconds
+            )
+            match = found()
+        if match is None:
+            raise LocalMarketError(f"{self.popen.args!r} did not start:\n{self.tail()}")
+        return match
+
+    def tail(self) -> str:
+        return "\n".join([*self.lines[-20:], *self.log.read_text().splitlines()[-20:]])
+
+    def interrupt(self) -> None:
+        """Ask it to stop, as Ctrl-C does."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGINT)
+
+    def wait(self, seconds: float = START_SECONDS) -> int:
+        code = self.popen.wait(seconds)
+        self._reader.join(seconds)
+        return code
+
+    def stop(self) -> None:
+        self.interrupt()
+        try:
+            self.wait(15)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.wait(15)
+        self._log_file.close()
+
+
+def anvil_binary() -> Path:
+    """The node that `scripts/_lib/setup.py` put beside the Python tools."""
+    return BIN / "anvil"
+
+
+class Node:
+    """A real anvil that mines a block a second."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        command = [str(anvil_binary()), "--port", "0", "--block-time", "1", *options]
+        self.process = Process(command, folder / "anvil.log")
+        match = self.process.wait_for(r"Listening on (127\.0\.0\.1:\d+)")
+        self.rpc_url = f"http://{match[1]}"
+        self.web3 = Web3(HTTPProvider(self.rpc_url, request_kwargs={"timeout": 30}))
+        self.chain_id = self.web3.eth.chain_id
+        self.faucet = self.web3.eth.accounts[0]
+
+    def give_coin(self, account: str, amount: int) -> None:
+        """Send `amount` wei from one of the node's own funded accounts."""
+        self._wait(
+            self.web3.eth.send_transaction(
+                {"from": self.faucet, "to": Web3.to_checksum_address(account), "value": Wei(amount)}
+            )
+        )
+
+    def give_token(self, token: str, account: str, amount: int) -> None:
+        """Mint test dollars."""
+        contract = self.web3.eth.contract(
+            address=Web3.to_checksum_address(token), abi=TEST_DOLLAR_ABI
+        )
+        mint = contract.functions.mint(Web3.to_checksum_address(account), amount)
+        self._wait(mint.transact({"from": self.faucet}))
+
+    def _wait(self, tx_hash: Any) -> None:
+        receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, 60, 0.1)
+        if receipt["status"] != 1:
+            raise LocalMarketError(f"transaction {tx_hash.hex()} reverted")
+
+    def stop(self) -> None:
+        self.process.stop()
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with a home, a keystore and the installed `aitbc`."""
+
+    role: str
+    home: Path
+    passphrase_file: Path
+    coordinator_url: str
+    rpc_url: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **clean_environment(),
+            "AITBC_HOME": str(self.home),
+            "AITBC_PASSPHRASE_FILE": str(self.passphrase_file),
+            "AITBC_COORDINATOR_URL": self.coordinator_url,
+            "AITBC_RPC_URL": self.rpc_url,
+        }
+
+    def run(
+        self, *args: str, stdin: str | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `aitbc` to its end, whatever its exit code."""
+        return subprocess.run(
+            [str(BIN / "aitbc"), *args],
+            env={**self.env, **env},
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    def json(self, *args: str) -> Any:
+        """Run `aitbc … --format json`; its parsed output. Raises LocalMarketError if it fails."""
+        done = self.run(*args, "--format", "json")
+        if done.returncode != 0:
+            raise LocalMarketError(
+                f"aitbc {' '.join(args)} exited {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return json.loads(done.stdout)
+
+    def start(self, *args: str) -> Process:
+        """Run `aitbc` in the background."""
+        return Process([str(BIN / "aitbc"), *args], self.home.parent / f"{self.role}.log", self.env)
+
+    @property
+    def address(self) -> str:
+        return str(self.json("wallet", "show")["address"])
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without any setting of aitbc itself."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AITBC_", "APE_"))}
+    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+
+
+@dataclass
+class LocalMarket:
+    """A running market. `close` ends every process of it."""
+
+    folder: Path
+    node: Node
+    deployment: dict[str, Any]
+    attester: str
+    relayer: str
+    coordinator_settings: dict[str, str]
+    coordinator: Process = field(init=False)
+    coordinator_url: str = field(init=False)
+
+    @property
+    def passphrase_file(self) -> Path:
+        """One passphrase for the keystores of all users here."""
+        path = self.folder / "users.passphrase"
+        return path if path.exists() else write_secret(path)
+
+    @property
+    def escrow(self) -> str:
+        return str(self.deployment["address"])
+
+    @property
+    def token(self) -> str | None:
+        token = self.deployment["constructor"].get("token")
+        return None if token in (None, "0x" + "00" * 20) else str(token)
+
+    @property
+    def decimals(self) -> int:
+        return 18 if self.token is None else 6
+
+    def money_of(self, account: str) -> int:
+        """Balance in the market's money, in base units."""
+        address = Web3.to_checksum_address(account)
+        if self.token is None:
+            return self.node.web3.eth.get_balance(address)
+        token = Web3.to_checksum_address(self.token)
+        contract = self.node.web3.eth.contract(address=token, abi=TEST_DOLLAR_ABI)
+        return int(contract.functions.balanceOf(address).call())
+
+    def gas_spent(self, sender: str) -> int:
+        """Wei that an account's mined transactions cost in gas, since the deployment."""
+        web3, spent = self.node.web3, 0
+        for number in range(self.deployment["deploy_block"], web3.eth.block_number + 1):
+            for transaction in web3.eth.get_block(number, full_transactions=True)["transactions"]:
+                if isinstance(transaction, HexBytes) or transaction["from"] != sender:
+                    continue
+                receipt = web3.eth.get_transaction_receipt(transaction["hash"])
+                spent += receipt["gasUsed"] * receipt["effectiveGasPrice"]
+        return spent
+
+    def start_coordinator(self, port: int = 0) -> None:
+        env = {**clean_environment(), **self.coordinator_settings}
+        command = [str(BIN / "aitbc-coordinator"), "serve", "--port", str(port)]
+        self.coordinator = Process(command, self.folder / "coordinator.log", env)
+        self.coordinator_url = self.coordinator.wait_for(r"listening on (http://\S+)")[1]
+
+    def user(self, role: str) -> User:
+        """A new user with a home of their own; `aitbc init` makes their wallet."""
+        return User(
+            role=role,
+            home=self.folder / role,
+            passphrase_file=self.passphrase_file,
+            coordinator_url=self.coordinator_url,
+            rpc_url=self.node.rpc_url,
+        )
+
+    def fund(self, account: str, coin: int, money: int) -> None:
+        """Give coin for gas (wei), and money of the market (base units)."""
+        self.node.give_coin(account, coin + (money if self.token is None else 0))
+        if self.token is not None and money:
+            self.node.give_token(self.token, account, money)
+
+    def close(self) -> None:
+        for process in (getattr(self, "coordinator", None), self.node.process):
+            if process is not None:
+                process.stop()
+
+
+def write_secret(path: Path) -> Path:
+    path.touch(mode=0o600, exist_ok=True)
+    path.write_text(secrets.token_urlsafe(24) + "\n")
+    return path
+
+
+def open_market(
+    folder: Path,
+    *,
+    native: bool = False,
+    settings: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> LocalMarket:
+    """Start a node, make the operator's keys, deploy an escrow, and start a coordinator.
+
+    `settings` are coordinator settings without their prefix, such as `quote_seconds`.
+    """
+    node = Node(folder)
+    try:
+        say(f"a node (anvil) runs at {node.rpc_url}, chain {node.chain_id}, a block a second")
+        home = folder / "coordinator"
+        operator = {
+            "AITBC_COORDINATOR_HOME": str(home),
+            "AITBC_COORDINATOR_PASSPHRASE_FILE": str(write_secret(folder / "operator.passphrase")),
+        }
+        keys = json.loads(coordinator_command(operator, "init", "--json"))
+        node.give_coin(keys["relayer"], 10**18)
+        deployment = deploy(node, folder, attester=keys["attester"], native=native)
+        say(f"an escrow is deployed at {deployment['address']}, attester {keys['attester']}")
+        coordinator_command(
+            operator,
+            *("init", "--rpc", node.rpc_url, "--public-rpc", node.rpc_url),
+            *("--deployment", str(folder / "deployments" / f"{node.chain_id}.json")),
+        )
+        prefixed = {f"AITBC_COORDINATOR_{k.upper()}": v for k, v in (settings or {}).items()}
+        market = LocalMarket(
+            folder, node, deployment, keys["attester"], keys["relayer"], {**operator, **prefixed}
+        )
+        market.start_coordinator()
+    except BaseException:
+        node.stop()
+        raise
+    say(f"a coordinator serves the market at {market.coordinator_url}")
+    return market
+
+
+def coordinator_command(env: Mapping[str, str], *args: str) -> str:
+    return checked([str(BIN / "aitbc-coordinator"), *args], {**clean_environment(), **env})
+
+
+def deploy(node: Node, folder: Path, *, attester: str, native: bool) -> dict[str, Any]:
+    """Deploy with the project's ape script; its record of the deployment."""
+    records = folder / "deployments"
+    money = "--native" if native else "--test-dollar"
+    env = {
+        **clean_environment(),
+        "SOLCX_BINARY_PATH": str(ROOT / ".venv" / "solcx"),
+        "APE_DATA_FOLDER": str(folder / "ape"),
+    }
+    options = {
+        "--network": f"ethereum:local:{node.rpc_url}",
+        "--account": "TEST::0",
+        "--attester": attester,
+        "--fee-recipient": str(node.web3.eth.accounts[9]),
+        "--fee-bps": "100",
+        "--record": str(records),
+    }
+    flags = [part for option in options.items() for part in option]
+    checked([str(BIN / "ape"), "run", "deploy", money, *flags], env)
+    written = json.loads((records / f"{node.chain_id}.json").read_text())
+    newest: dict[str, Any] = written[-1]
+    return newest
+
+
+def checked(command: Sequence[str], env: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LocalMarketError(
+            f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
+    return done.stdout

@@ -1,0 +1,83 @@
+"""What the documents repeat from the code is the same there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from aitbc.protocol import messages
+from aitbc.protocol.messages import Message
+from aitbc.protocol.pricing import STRATEGIES
+from aitbc.protocol.states import TRANSITIONS, BookingStatus
+from aitbc_coordinator.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def section(document: str, name: str) -> str:
+    text = (ROOT / document).read_text()
+    match = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
+    assert match is not None, f"{document} has no section {name}"
+    return match[1].strip()
+
+
+def settings_table() -> str:
+    lines = ["| Setting | Default | Meaning |", "|---|---|---|"]
+    for name, info in Settings.model_fields.items():
+        default = "" if info.default is PydanticUndefined else info.default
+        shown = "required" if info.is_required() else f"`{default}`" if default else "none"
+        lines.append(f"| `{name}` | {shown} | {info.description} |")
+    return "\n".join(lines)
+
+
+def test_the_operators_page_lists_every_setting() -> None:
+    assert section("docs/operator.md", "settings") == settings_table()
+
+
+def encoded(message: type[Message]) -> str:
+    """EIP-712's encodeType, with the field names."""
+    return "".join(
+        name + "(" + ",".join(f["type"] + " " + f["name"] for f in fields) + ")"
+        for name, fields in message.types().items()
+    )
+
+
+def test_the_protocol_page_lists_every_signed_message() -> None:
+    kinds = [k for k in Message.__subclasses__() if k is not messages.Terms]
+    documented = section("docs/protocol.md", "types").strip("`\n").splitlines()
+    assert sorted(documented) == sorted(map(encoded, kinds))
+
+
+def test_the_contract_signs_the_same_types() -> None:
+    source = (ROOT / "contracts/libraries/Messages.sol").read_text()
+    in_contract = set(re.findall(r'keccak256\(\s*"([^"]+)"\s*\)', source))
+    kinds = (messages.Receipt, messages.Completion, messages.SettleMany, messages.SettleEach)
+    assert in_contract == set(map(encoded, kinds))
+
+
+def test_the_contract_has_the_same_terms() -> None:
+    source = (ROOT / "contracts/interfaces/IEscrow.sol").read_text()
+    struct = re.search(r"struct Terms \{(.*?)\}", source, re.DOTALL)
+    assert struct is not None
+    fields = re.findall(r"^\s*(\w+) (\w+);", struct[1], re.MULTILINE)
+    expected = [(f["type"], f["name"]) for f in messages.Terms.types()["Terms"]]
+    assert fields == expected
+
+
+def test_the_contract_has_the_same_verbs() -> None:
+    source = (ROOT / "contracts/interfaces/IEscrow.sol").read_text()
+    functions = re.findall(r"function (\w+)\([^)]*\)\s+external([^;]*);", source)
+    verbs = {name for name, rest in functions if "view" not in rest}
+    assert verbs - {"withdraw"} == {t.verb for t in TRANSITIONS}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_providers_page_explains_every_strategy(strategy: str) -> None:
+    assert f"| `{strategy}`" in (ROOT / "docs/provider.md").read_text()
+
+
+@pytest.mark.parametrize("status", BookingStatus)
+def test_the_buyers_page_explains_every_state(status: BookingStatus) -> None:
+    table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/buyer.md").read_text(), re.MULTILINE)
+    assert any(f"`{status}`" in row for row in table)
