@@ -103,6 +103,8 @@ def cli(
     if token is not None and not provider.get_code(token):
         raise click.BadParameter(f"there is no contract at {token}", param_hint="--token")
 
+    folder = record or project.path / RECORDS
+    folder.mkdir(parents=True, exist_ok=True)
     if test_dollar:
         token = str(_deploy(account, "TestDollar").contract_address)
     parties = (attester, arbiter, fee_bps, fee_recipient, claim_window)
@@ -129,13 +131,12 @@ def cli(
         },
         "sources_sha256": artifact.sources_sha256,
     }
-    path = append_record(record or project.path / RECORDS, entry)
+    path = append_record(folder, entry)
     click.echo(f"{name} at {address}, recorded in {path}")
 
 
 def append_record(folder: Path, entry: dict[str, Any]) -> Path:
-    """Appends `entry` to `<folder>/<chain_id>.json`, whole or not at all, and returns that path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Appends `entry` to `<folder>/<chain_id>.json`, whole or not at all; returns that path."""
     path = folder / f"{entry['chain_id']}.json"
     lock = os.open(folder, os.O_RDONLY)
     try:

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +111,17 @@ class Story:
         self.provider, self.buyer, self.auditor = self.users = [
             market.user(role) for role in ("provider", "buyer", "auditor")
         ]
-        self.symbol = "ETH" if market.token is None else "tUSD"
+        self.symbol = "ETH" if market.token is None else "TUSD"
 
     def open_wallets(self) -> None:
-        for user in self.users:
-            user.json("init")
-            self.timeline.say(user.role, f"aitbc init → wallet {user.address}")
-        self.market.fund(self.buyer.address, GAS_MONEY, self._units(PURSE))
+        with ThreadPoolExecutor() as pool:
+            made = list(pool.map(lambda user: user.json("init"), self.users))
+        self.addresses = {
+            user.role: str(init["address"]) for user, init in zip(self.users, made, strict=True)
+        }
+        for role, address in self.addresses.items():
+            self.timeline.say(role, f"aitbc init → wallet {address}")
+        self.market.fund(self.addresses["buyer"], GAS_MONEY, self._units(PURSE))
         self.before = self._holdings()
         self.timeline.say("operator", f"gives the buyer {PURSE} {self.symbol} and coin for gas")
 
@@ -157,11 +162,11 @@ class Story:
 
     def audit(self, booking_id: str) -> dict[str, Any]:
         report = self.auditor.json("audit", "reconcile")
-        line = next(b for b in report["bookings"] if b["id"] == booking_id)
+        line = next(b for b in report["bookings"] if b["booking_id"] == booking_id)
         shown = self.auditor.json("booking", "show", booking_id)
         paid, refunded, fee = (self._units(line[k]) for k in ("paid", "refunded", "fee"))
         self.timeline.say("escrow", f"paid {line['paid']}, refunded {line['refunded']}")
-        self._check_conservation(paid, refunded, fee)
+        self._check_conservation(paid, fee)
         self.timeline.say("auditor", "aitbc audit reconcile → every unit accounted for")
         market = self.market
         return {
@@ -173,8 +178,8 @@ class Story:
             "deploy_block": market.deployment["deploy_block"],
             "coordinator_url": market.coordinator_url,
             "booking_id": booking_id,
-            "buyer": self.buyer.address,
-            "provider": self.provider.address,
+            "buyer": self.addresses["buyer"],
+            "provider": self.addresses["provider"],
             "amount": str(self._units(line["funded"])),
             "earned": str(paid + fee),
             "paid": str(paid),
@@ -212,21 +217,20 @@ class Story:
         while True:
             time.sleep(1)
 
-    def _check_conservation(self, paid: int, refunded: int, fee: int) -> None:
+    def _check_conservation(self, paid: int, fee: int) -> None:
         """What the wallets hold must be what the events say. Raises LocalMarketError."""
         after = self._holdings()
         change = {name: after[name] - self.before[name] for name in after}
         expected = {"provider": paid, "buyer": -paid - fee, "escrow": fee}
         if change != expected:
             raise LocalMarketError(f"money was lost: wallets moved {change}, events say {expected}")
-        del refunded
 
     def _holdings(self) -> dict[str, int]:
         money = self.market.money_of
-        gas = self.market.gas_spent(self.buyer.address) if self.market.token is None else 0
+        gas = self.market.gas_spent(self.addresses["buyer"]) if self.market.token is None else 0
         return {
-            "provider": money(self.provider.address),
-            "buyer": money(self.buyer.address) + gas,
+            "provider": money(self.addresses["provider"]),
+            "buyer": money(self.addresses["buyer"]) + gas,
             "escrow": money(self.market.escrow),
         }
 

@@ -360,7 +360,7 @@ def deploy(node: Node, folder: Path, *, attester: str, native: bool) -> dict[str
         "--network": f"ethereum:local:{node.rpc_url}",
         "--account": "TEST::0",
         "--attester": attester,
-        "--fee-recipient": str(node.web3.eth.accounts[9]),
+        "--fee-recipient": str(list(node.web3.eth.accounts)[9]),
         "--fee-bps": "100",
         "--record": str(records),
     }

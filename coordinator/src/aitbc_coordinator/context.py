@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aitbc.protocol.messages import Message
-from aitbc.protocol.wire import Market
 from eth_account.signers.local import LocalAccount
 
+from aitbc.protocol.messages import Message
+from aitbc.protocol.wire import Market
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.settings import Settings
 

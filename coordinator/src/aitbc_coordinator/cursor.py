@@ -1,5 +1,6 @@
 """How far the chain has been followed: the only clock by which a reservation may lapse."""
 
+from sqlalchemy import BigInteger
 from sqlmodel import Field, Session, SQLModel
 
 
@@ -9,9 +10,9 @@ class ChainCursor(SQLModel, table=True):
     __tablename__ = "chain_cursor"
 
     id: int = Field(default=1, primary_key=True)
-    block_number: int
+    block_number: int = Field(sa_type=BigInteger)
     block_hash: str
-    block_timestamp: int
+    block_timestamp: int = Field(sa_type=BigInteger)
 
 
 def chain_time(session: Session) -> int:

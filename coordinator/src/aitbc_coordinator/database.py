@@ -1,15 +1,31 @@
 """The database: SQLite in one process out of the box, PostgreSQL by changing the URL."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine, String, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
 AMOUNT_DIGITS = 78
 SQLITE_BUSY_SECONDS = 30
+ATTEMPTS = 5
+PAUSE_SECONDS = 0.05
+CONNECTIONS = 40
+"""As many as the API has threads, so that none waits for a connection."""
+_RETRIED_STATES = frozenset({"23505", "23P01", "40001", "40P01"})
+"""Unique and exclusion violations, serialization failures and deadlocks."""
+_RETRIED_SQLITE = (
+    "SQLITE_BUSY",
+    "SQLITE_CONSTRAINT_PRIMARYKEY",
+    "SQLITE_CONSTRAINT_TRIGGER",
+    "SQLITE_CONSTRAINT_UNIQUE",
+)
+
+Result = TypeVar("Result")
 
 
 class AmountColumn(TypeDecorator[int]):
@@ -53,15 +69,45 @@ class Database:
         ):
             yield session
 
+    def transact(self, work: Callable[[Session], Result]) -> Result:
+        """The result of `work`, run in a transaction of its own, repeated where it met another.
+
+        `work` looks before it writes; a conflict means that it looked too early. Raises what it
+        raises, and SQLAlchemy's DBAPIError when every attempt met a conflict.
+        """
+        for attempt in range(1, ATTEMPTS):
+            try:
+                with self.session() as session:
+                    return work(session)
+            except DBAPIError as error:
+                if not is_conflict(error):
+                    raise
+                time.sleep(PAUSE_SECONDS * attempt)
+        with self.session() as session:
+            return work(session)
+
     def close(self) -> None:
         self.engine.dispose()
 
 
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether a transaction failed only because another one was under way or came first."""
+    state = getattr(error.orig, "sqlstate", None)
+    name = getattr(error.orig, "sqlite_errorname", "")
+    return state in _RETRIED_STATES or name.startswith(_RETRIED_SQLITE)
+
+
 def make_engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True
+        )
     engine = create_engine(
-        url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
+        url,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from aitbc.protocol.types import Address
 from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -12,6 +11,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from aitbc.protocol.types import Address
 
 ENV_PREFIX = "AITBC_COORDINATOR_"
 HOME_VARIABLE = ENV_PREFIX + "HOME"

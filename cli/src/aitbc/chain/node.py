@@ -34,6 +34,15 @@ def node_down(rpc_url: str) -> ChainError:
     )
 
 
+def reason(error: Exception) -> str:
+    """What a node's failure says, without its URL, which may hold a key."""
+    if not isinstance(error, requests.RequestException):
+        return str(error)
+    if error.response is not None:
+        return f"it answers with status {error.response.status_code}"
+    return "it takes too long" if isinstance(error, requests.Timeout) else "it cannot be reached"
+
+
 def redact(url: str) -> str:
     """The URL without what may be a key: user, password, path and query."""
     scheme, _, rest = url.partition("://")

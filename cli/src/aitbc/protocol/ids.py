@@ -23,3 +23,8 @@ def gpu_id(provider: str, salt: int) -> str:
 def short_booking_id(booking_id: str) -> str:
     """The short form of the contract's 32-byte id, given as 0x-hex."""
     return "b-" + base32(bytes.fromhex(booking_id.removeprefix("0x")), BOOKING_ID_CHARS)
+
+
+def quote_id(booking_id: str) -> str:
+    """The id of the quote for a booking, given as 0x-hex."""
+    return "q-" + base32(bytes.fromhex(booking_id.removeprefix("0x")), BOOKING_ID_CHARS)

@@ -1,0 +1,1 @@
+"""Proof of where an escrow's money is, from a node alone."""

@@ -1,0 +1,96 @@
+"""All of an escrow's events up to one block, and what the escrow itself says at that block."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import requests
+
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import NODE_FAILURES, reason
+from aitbc.errors import ChainError, InvalidInput
+from aitbc.protocol.events import EscrowEvent
+from aitbc.protocol.ledger import ChainState, Ledger
+
+LARGEST_RANGE = 5_000
+
+Progress = Callable[[int, int], None]
+"""Called with (last block read, block to reach)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The block that an audit is about."""
+
+    number: int
+    hash: str
+
+
+def pin_block(escrow: Escrow, number: int | None) -> Block:
+    """The given block, or the newest. Raises InvalidInput for one that does not exist yet."""
+    try:
+        head = escrow.web3.eth.block_number
+        if number is not None and number > head:
+            raise InvalidInput(f"block {number} is not there yet: the newest is {head}")
+        return _block(escrow, head if number is None else number)
+    except NODE_FAILURES as error:
+        raise ChainError(
+            f"the node failed while the block was looked up: {reason(error)}"
+        ) from error
+
+
+def check_unchanged(escrow: Escrow, block: Block) -> None:
+    """Raises ChainError if the chain was reorganised under the audit."""
+    if pin_block(escrow, block.number) != block:
+        raise ChainError(
+            f"block {block.number} was replaced while it was read",
+            hint="run it again, or audit an older block with --block",
+        )
+
+
+def read_events(
+    escrow: Escrow, from_block: int, to_block: int, progress: Progress
+) -> Iterator[EscrowEvent]:
+    """The escrow's events in an inclusive range of blocks, in the chain's order.
+
+    Asks for ranges that halve where the node refuses one and grow again where it does not.
+    Raises ChainError when the node fails even for a single block.
+    """
+    size = LARGEST_RANGE
+    while from_block <= to_block:
+        last = min(from_block + size - 1, to_block)
+        try:
+            events = escrow.events(from_block, last)
+        except NODE_FAILURES as error:
+            if size == 1 or isinstance(error, requests.ConnectionError):
+                raise ChainError(
+                    f"the node failed at block {from_block}: {reason(error)}",
+                    hint="try again, or another node: --rpc URL",
+                ) from error
+            size = max(1, (last - from_block + 1) // 2)
+            continue
+        yield from events
+        progress(last, to_block)
+        from_block = last + 1
+        size = min(size * 2, LARGEST_RANGE)
+
+
+def read_state(escrow: Escrow, ledger: Ledger, block: Block) -> ChainState:
+    """The escrow's balance, and what it says of each account and open booking in the books."""
+    try:
+        return ChainState(
+            balance=escrow.balance(block.number),
+            owed={account: escrow.owed(account, block.number) for account in ledger.accounts},
+            remaining={
+                line.booking_id: escrow.slot(line.booking_id, block.number).remaining
+                for line in ledger.open_bookings
+            },
+        )
+    except NODE_FAILURES as error:
+        raise ChainError(
+            f"the node failed while the escrow was read at block {block.number}: {reason(error)}",
+            hint="old blocks need an archive node",
+        ) from error
+
+
+def _block(escrow: Escrow, number: int) -> Block:
+    return Block(number, "0x" + bytes(escrow.web3.eth.get_block(number)["hash"]).hex())

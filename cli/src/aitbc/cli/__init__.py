@@ -1,0 +1,1 @@
+"""The `aitbc` command: thin commands over the client, the wallets and the escrow."""

@@ -1,0 +1,266 @@
+"""`aitbc marketplace quote` and `book`: a price that was verified, then its payment in escrow."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aitbc.buying.quotes import verify_quote
+from aitbc.cli import arguments
+from aitbc.cli.gpu import search_filters
+from aitbc.cli.lookup import PAGE, find_gpu, list_gpus
+from aitbc.cli.session import Session
+from aitbc.cli.views import quote_view
+from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, WalletError
+from aitbc.protocol.ids import short_booking_id
+from aitbc.protocol.messages import QuoteRequest
+from aitbc.protocol.units import price_of
+from aitbc.protocol.wire import Gpu, SignedQuoteRequest
+from aitbc.records import HeldQuote, OwnBooking, Records
+from aitbc.signing import sign
+
+if TYPE_CHECKING:
+    from aitbc.buying.payment import Means
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a buyer wants. `starts_at` 0 is as soon as possible, `max_price` is per hour."""
+
+    seconds: int
+    starts_at: int
+    max_price: int | None
+
+
+GPU_ATTEMPTS = 5
+"""How many of the cheapest GPUs to ask for, where others are quicker."""
+
+DurationOption = Annotated[
+    str | None, typer.Option(help="How long: 90s, 30m, 2h, 1d.", metavar="DURATION")
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option(help="When: 2030-01-31T09:00:00Z or +10m. [default: as soon as possible]"),
+]
+MaxPriceOption = Annotated[str | None, typer.Option(help="Most that you pay per hour.")]
+
+
+def quote(
+    session: Session,
+    *,
+    gpu_id: Annotated[str, typer.Option(help="The GPU's id or a unique prefix of it.")],
+    duration: Annotated[str, typer.Option(help="How long: 90s, 30m, 2h, 1d.")],
+    start: StartOption = None,
+    max_price: MaxPriceOption = None,
+) -> None:
+    """Ask what a GPU costs, and have it held for you for a short while.
+
+    The answer is verified and kept; pay for it with 'aitbc marketplace book --quote ID'.
+    """
+    buyer = session.address
+    wish = _wish(session, duration, start, max_price)
+    held = _ask(session, buyer, find_gpu(session, gpu_id), wish)
+    Records(session.home).keep_quote(held)
+    session.output.record(quote_view(held.quote, session.market))
+    session.output.hint(f"to book it: aitbc marketplace book --quote {held.quote.id}")
+
+
+def book(
+    session: Session,
+    *,
+    quote_id: Annotated[
+        str | None, typer.Option("--quote", help="A quote that you asked for.", metavar="ID")
+    ] = None,
+    gpu_id: Annotated[
+        str | None, typer.Option(help="The GPU. [default: the cheapest that fits]")
+    ] = None,
+    duration: DurationOption = None,
+    start: StartOption = None,
+    region: Annotated[str | None, typer.Option(help="Only this region.")] = None,
+    min_memory: Annotated[
+        int | None, typer.Option(help="At least so many GiB.", metavar="GIB", min=1)
+    ] = None,
+    cuda: Annotated[str | None, typer.Option(help="At least this CUDA version.")] = None,
+    max_price: MaxPriceOption = None,
+    no_approve: Annotated[
+        bool, typer.Option("--no-approve", help="Fail where the escrow needs an allowance.")
+    ] = False,
+) -> None:
+    """Book a GPU: lock its price in the escrow.
+
+    The quote is verified against what the provider signed, the escrow's code and parameters
+    against what this home pinned. You see what you will pay and are asked. What is not delivered
+    comes back to you.
+    """
+    buyer, market = session.address, session.market
+    chosen = [region, min_memory, cuda]
+    if quote_id is not None:
+        if any(value is not None for value in [gpu_id, duration, start, max_price, *chosen]):
+            raise InvalidInput("--quote says everything: leave the other options out")
+        held = _kept(session, quote_id)
+        _pay(session, held, may_approve=not no_approve)
+        return
+    if duration is None:
+        raise InvalidInput("how long? give --duration, such as --duration 2h")
+    wish = _wish(session, duration, start, max_price)
+    if gpu_id is not None and any(value is not None for value in chosen):
+        raise InvalidInput("--gpu-id names one: leave --region, --min-memory and --cuda out")
+    filters = search_filters(
+        market, region=region, min_memory=min_memory, cuda=cuda, max_price=max_price
+    )
+    means = _means(session, buyer)
+    gpus = [find_gpu(session, gpu_id)] if gpu_id else _cheapest(session, filters, wish)
+    # Before a quote keeps others from the GPU: whoever cannot pay the least cannot pay the price.
+    least = price_of(gpus[0].listing.floor_price, wish.seconds)
+    means.require(least, market, may_approve=not no_approve)
+    _pay(session, _first_offer(session, buyer, gpus, wish), may_approve=not no_approve)
+
+
+def _means(session: Session, buyer: str) -> "Means":
+    from aitbc.buying.payment import read_means
+
+    with session.output.progress("checking the escrow and the wallet on the node"):
+        return read_means(session.escrow, buyer)
+
+
+def _wish(session: Session, duration: str, start: str | None, max_price: str | None) -> Wish:
+    return Wish(
+        seconds=arguments.duration("--duration", duration),
+        starts_at=arguments.start_time("--start", start, int(time.time())),
+        max_price=arguments.optional_amount("--max-price", max_price, session.market),
+    )
+
+
+def _cheapest(session: Session, filters: dict[str, Any], wish: Wish) -> list[Gpu]:
+    """The GPUs that fit and are free, cheapest first. Raises AitbcError where there is none."""
+    found = list_gpus(session, PAGE, **filters)
+    soonest = wish.starts_at or int(time.time()) + session.market.quote_seconds
+    free = [gpu for gpu in found if gpu.free_from <= soonest]
+    if not free:
+        raise _nothing_free("no GPU that fits is free" if found else "no GPU fits")
+    return sorted(free, key=lambda gpu: (gpu.current_price.per_hour, gpu.id))
+
+
+def _first_offer(session: Session, buyer: str, gpus: list[Gpu], wish: Wish) -> HeldQuote:
+    """A quote for the first GPU that nobody else was quicker to take."""
+    for gpu in gpus[:GPU_ATTEMPTS]:
+        try:
+            return _ask(session, buyer, gpu, wish)
+        except CoordinatorError as error:
+            if len(gpus) == 1 or error.problem not in {"taken", "not-listed", "too-expensive"}:
+                raise
+    raise _nothing_free("others were quicker: none of the GPUs is free")
+
+
+def _nothing_free(message: str) -> AitbcError:
+    return AitbcError(message, hint="ask for less, or later: see 'aitbc marketplace gpu list'")
+
+
+def _ask(session: Session, buyer: str, gpu: Gpu, wish: Wish) -> HeldQuote:
+    """A verified quote for a GPU. Raises UntrustedMarket where it is not what was asked for."""
+    market = session.market
+    request = QuoteRequest(
+        buyer=buyer,
+        gpu_id=gpu.id,
+        starts_at=wish.starts_at,
+        duration=wish.seconds,
+        max_price=gpu.listing.ceiling_price if wish.max_price is None else wish.max_price,
+        salt=arguments.random_salt(),
+        signed_at=int(time.time()),
+    )
+    signature = sign(session.account, request, market.domain)
+    signed = session.coordinator.request_quote(
+        SignedQuoteRequest(request=request, signature=signature)
+    )
+    verify_quote(market, request, signed)
+    return HeldQuote(domain=market.domain, request=request, quote=signed)
+
+
+def _kept(session: Session, quote_id: str) -> HeldQuote:
+    held = Records(session.home).quote(quote_id)
+    if held is None:
+        raise InvalidInput(
+            f"this home keeps no quote '{quote_id}'",
+            hint="ask for one with 'aitbc marketplace quote'",
+        )
+    if held.domain != session.market.domain:
+        raise InvalidInput(f"quote {quote_id} is of another market", hint="ask for a new one")
+    if held.request.buyer != session.address:
+        raise WalletError(
+            f"quote {quote_id} is for {held.request.buyer}, and the wallet in use is "
+            f"{session.address}",
+            hint="see 'aitbc wallet list' and 'aitbc config set wallet NAME'",
+        )
+    verify_quote(session.market, held.request, held.quote)
+    return held
+
+
+def _pay(session: Session, held: HeldQuote, *, may_approve: bool) -> None:
+    from aitbc.buying.payment import require_open, require_unpaid
+
+    market, output, terms = session.market, session.output, held.quote.terms
+    require_open(terms)
+    means = _means(session, terms.buyer)
+    require_unpaid(session.escrow, held.quote.booking_id)
+    means.require(terms.amount, market, may_approve=may_approve)
+
+    price = arguments.shown_amount(terms.amount, market)
+    shown = quote_view(held.quote, market)
+    del shown["factors"]
+    output.summary("You are about to book:", shown | {"escrow": market.escrow})
+    approving = means.needs_approval(terms.amount)
+    if approving:
+        output.note(f"First the escrow is allowed to take exactly {price}.")
+    output.confirm(f"Lock {price} in the escrow?")
+    _send(session, held, approving=approving)
+
+
+def _send(session: Session, held: HeldQuote, *, approving: bool) -> None:
+    from aitbc.buying.payment import approve, fund
+
+    output, terms = session.output, held.quote.terms
+    escrow, account, records = session.escrow, session.account, Records(session.home)
+    approve_tx = None
+    if approving:
+        with output.progress("approving"):
+            approve_tx = approve(
+                escrow, account, terms, lambda tx: output.note(f"approval sent: {tx}")
+            ).tx_hash
+    booking = OwnBooking(
+        domain=session.market.domain,
+        booking_id=held.quote.booking_id,
+        gpu_id=held.quote.gpu_id,
+        terms=terms,
+    )
+    records.keep_booking(booking)
+
+    def sent(tx_hash: str) -> None:
+        records.keep_booking(booking.model_copy(update={"fund_tx": tx_hash}))
+        output.note(f"payment sent: {tx_hash}")
+        output.note(
+            "if this is interrupted, do not pay again: look it up with 'aitbc booking show "
+            f"{booking.booking_id}'"
+        )
+
+    with output.progress("paying"):
+        tx_hash = fund(escrow, account, terms, sent).tx_hash
+    _report(session, held, tx_hash, approve_tx)
+
+
+def _report(session: Session, held: HeldQuote, tx_hash: str, approve_tx: str | None) -> None:
+    quoted = quote_view(held.quote, session.market)
+    short_id = short_booking_id(held.quote.booking_id)
+    kept = ("gpu_id", "provider", "amount", "price_per_hour", "symbol", "starts_at", "ends_at")
+    session.output.record(
+        {
+            "id": held.quote.booking_id,
+            "short_id": short_id,
+            "quote_id": held.quote.id,
+            "buyer": held.quote.terms.buyer,
+            **{key: quoted[key] for key in kept},
+            "approve_tx": approve_tx,
+            "tx": tx_hash,
+        }
+    )
+    session.output.hint(f"follow it: aitbc booking watch {short_id}")

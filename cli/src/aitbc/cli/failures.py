@@ -1,0 +1,78 @@
+"""What the program says, and exits with, when it fails: the one table from exception to words."""
+
+from dataclasses import dataclass
+
+import typer
+
+from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, WalletError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CANCELLED = 3
+EXIT_UNAUTHORISED = 4
+
+
+class Cancelled(AitbcError):
+    """The user said no, or left before answering; nothing further was done."""
+
+    code = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One line of words, the next step, a stable code for programs, and the exit status."""
+
+    exit_code: int
+    message: str
+    code: str
+    hint: str | None = None
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What to tell about an exception."""
+    match error:
+        case AitbcError():
+            return Failure(_exit_code(error), _one_line(str(error)), _code(error), error.hint)
+        case typer.TyperException():
+            return Failure(error.exit_code, _usage_message(error), "usage", _usage_hint(error))
+        case KeyboardInterrupt() | EOFError() | typer.Abort():
+            return Failure(EXIT_CANCELLED, "cancelled", Cancelled.code)
+        case OSError(strerror=str(reason), filename=str(path)):
+            return Failure(EXIT_FAILED, f"cannot use {path}: {reason}", "file")
+    return Failure(
+        EXIT_FAILED,
+        _one_line(f"unexpected {type(error).__name__}: {error}"),
+        "unexpected",
+        "run again with --debug for the traceback",
+    )
+
+
+def _exit_code(error: AitbcError) -> int:
+    match error:
+        case Cancelled():
+            return EXIT_CANCELLED
+        case InvalidInput():
+            return EXIT_USAGE
+        case WalletError() | CoordinatorError(status=403):
+            return EXIT_UNAUTHORISED
+    return EXIT_FAILED
+
+
+def _code(error: AitbcError) -> str:
+    """The coordinator's own code says more than that it was the coordinator."""
+    problem = error.problem if isinstance(error, CoordinatorError) else None
+    return problem or error.code
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    return _one_line(error.format_message().replace("Value error, ", ""))
+
+
+def _usage_hint(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "aitbc"
+    return f"see '{command} --help'"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

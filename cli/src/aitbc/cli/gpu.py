@@ -1,0 +1,328 @@
+"""`aitbc marketplace gpu`: a provider's own GPUs, and everybody's to look at."""
+
+import re
+import time
+from typing import Annotated, Any
+
+import typer
+
+from aitbc.buying.quotes import verify_listing
+from aitbc.cli import arguments
+from aitbc.cli.app import command, group
+from aitbc.cli.listing import (
+    change_listing,
+    default_ceiling,
+    default_floor,
+    describe_hardware,
+    make_listing,
+)
+from aitbc.cli.lookup import find_gpu, list_gpus
+from aitbc.cli.session import Session
+from aitbc.cli.views import factors_view, gpu_columns, gpu_view, listing_view
+from aitbc.errors import CoordinatorError, InvalidInput, UntrustedMarket, WalletError
+from aitbc.protocol.ids import gpu_id
+from aitbc.protocol.messages import Listing, Unlisting
+from aitbc.protocol.pricing import DEFAULT_STRATEGY, STRATEGIES, parse_strategy
+from aitbc.protocol.regions import DEFAULT_REGION, check_region
+from aitbc.protocol.wire import Gpu, Market, SignedListing, SignedUnlisting
+from aitbc.records import Records
+from aitbc.signing import sign
+
+SALT_ATTEMPTS = 5
+
+gpu = group("Register, find and change GPUs.")
+
+GPU_HELP = "The GPU's id, a unique prefix of it, or your own GPU's name."
+GpuOption = Annotated[str, typer.Option("--gpu-id", help=GPU_HELP)]
+StrategyHelp = f"One of {', '.join(STRATEGIES)}."
+
+
+@command(gpu, "detect", examples=["aitbc marketplace gpu detect"])
+def detect(session: Session) -> None:
+    """Show this machine's GPUs, as NVML reports them."""
+    from aitbc.provider import detect as nvml
+
+    found = nvml.detect()
+    disagreement = nvml.kernel_disagreement(found)
+    if disagreement:
+        session.output.note(f"warning: {disagreement}")
+    rows = [
+        {
+            "index": gpu.index,
+            "name": gpu.name,
+            "uuid": gpu.uuid,
+            "memory_gib": gpu.memory_gib,
+            "cuda_version": gpu.cuda_version,
+            "driver_version": gpu.driver_version,
+        }
+        for gpu in found
+    ]
+    session.output.table(
+        rows,
+        {
+            "index": "INDEX",
+            "name": "MODEL",
+            "memory_gib": "GIB",
+            "cuda_version": "CUDA",
+            "driver_version": "DRIVER",
+            "uuid": "UUID",
+        },
+    )
+
+
+@command(
+    gpu,
+    "register",
+    examples=[
+        'aitbc marketplace gpu register --name "My-GPU" --memory 24 --cuda-version 12.1 '
+        "--base-price 0.05 --region us-west",
+        'aitbc marketplace gpu register --name "My-GPU" --gpu 0 --base-price 0.05',
+    ],
+)
+def register(
+    session: Session,
+    *,
+    name: Annotated[str, typer.Option(help="Your own name for it.")],
+    base_price: Annotated[str, typer.Option(help="Price per hour, in the market's money.")],
+    memory: Annotated[
+        int | None, typer.Option(help="Memory in GiB. [default: detected]", metavar="GIB")
+    ] = None,
+    cuda_version: Annotated[
+        str | None, typer.Option(help="CUDA version, such as 12.1. [default: detected]")
+    ] = None,
+    region: Annotated[str, typer.Option(help="Where it stands.")] = DEFAULT_REGION,
+    strategy: Annotated[str, typer.Option(help=StrategyHelp)] = DEFAULT_STRATEGY,
+    floor_price: Annotated[
+        str | None, typer.Option(help="Never cheaper. [default: half the base price]")
+    ] = None,
+    ceiling_price: Annotated[
+        str | None, typer.Option(help="Never dearer. [default: twice the base price]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Its model. [default: detected]")] = None,
+    gpu_index: Annotated[
+        int | None, typer.Option("--gpu", help="Which GPU of this machine.", metavar="INDEX")
+    ] = None,
+) -> None:
+    """Put a GPU on the market.
+
+    You sign its description and prices; a buyer checks your signature before paying. What you do
+    not say of it is read from this machine's driver.
+    """
+    strategy = arguments.checked("--strategy", parse_strategy, strategy)
+    region = arguments.checked("--region", check_region, region)
+    provider, market = session.address, session.market
+    base = arguments.amount("--base-price", base_price, market)
+    floor = arguments.optional_amount("--floor-price", floor_price, market)
+    ceiling = arguments.optional_amount("--ceiling-price", ceiling_price, market)
+    described = describe_hardware(memory, cuda_version, model, gpu_index)
+    draft = make_listing(
+        {
+            "provider": provider,
+            "salt": arguments.random_salt(),
+            "version": 1,
+            "name": name,
+            **described,
+            "region": region,
+            "base_price": base,
+            "floor_price": default_floor(base) if floor is None else floor,
+            "ceiling_price": default_ceiling(base) if ceiling is None else ceiling,
+            "strategy": strategy,
+            "signed_at": int(time.time()),
+        }
+    )
+    registered = _register(session, draft)
+    session.output.record(gpu_view(registered, market))
+
+
+@command(
+    gpu,
+    "list",
+    examples=[
+        "aitbc marketplace gpu list --region us-west",
+        "aitbc marketplace gpu list --min-memory 24 --max-price 0.10 --format json",
+        "aitbc marketplace gpu list --mine",
+    ],
+)
+def list_all(
+    session: Session,
+    *,
+    region: Annotated[str | None, typer.Option(help="Only this region.")] = None,
+    min_memory: Annotated[
+        int | None, typer.Option(help="At least so many GiB.", metavar="GIB", min=1)
+    ] = None,
+    cuda: Annotated[str | None, typer.Option(help="At least this CUDA version.")] = None,
+    model: Annotated[str | None, typer.Option(help="Part of the model's name.")] = None,
+    max_price: Annotated[str | None, typer.Option(help="At most this price per hour.")] = None,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Only your own, those off the market too.")
+    ] = False,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=5000)] = 50,
+) -> None:
+    """List the GPUs on the market, cheapest first."""
+    filters = search_filters(
+        session.market, region=region, min_memory=min_memory, cuda=cuda, max_price=max_price
+    )
+    if mine:
+        filters["provider"] = session.address
+    found = list_gpus(session, limit, model=model, **filters)
+    session.output.table(
+        [gpu_view(gpu, session.market) for gpu in found],
+        gpu_columns(session.market),
+        empty="no GPU matches",
+    )
+    if len(found) == limit:
+        session.output.hint(f"there may be more than {limit}: see --limit")
+
+
+@command(gpu, "show", examples=["aitbc marketplace gpu show g-7k3m9q"])
+def show(
+    session: Session,
+    gpu_id: Annotated[str | None, typer.Argument(help=GPU_HELP, metavar="[GPU]")] = None,
+    *,
+    option: Annotated[str | None, typer.Option("--gpu-id", help="The same, as an option.")] = None,
+) -> None:
+    """Show one GPU, and why it costs what it costs now."""
+    wanted = gpu_id or option
+    if wanted is None or (gpu_id and option):
+        raise InvalidInput("which GPU? name one: aitbc marketplace gpu show GPU")
+    found = find_gpu(session, wanted)
+    session.output.record(
+        {
+            **gpu_view(found, session.market),
+            "digest": found.digest,
+            "factors": factors_view(found.current_price),
+        }
+    )
+
+
+@command(
+    gpu,
+    "update",
+    examples=[
+        "aitbc marketplace gpu update --gpu-id g-7k3m9q --strategy peak-maximizer",
+        "aitbc marketplace gpu update --gpu-id My-GPU --base-price 0.08",
+    ],
+)
+def update(
+    session: Session,
+    *,
+    gpu_id: GpuOption,
+    strategy: Annotated[str | None, typer.Option(help=StrategyHelp)] = None,
+    base_price: Annotated[str | None, typer.Option(help="New price per hour.")] = None,
+    floor_price: Annotated[str | None, typer.Option(help="New floor.")] = None,
+    ceiling_price: Annotated[str | None, typer.Option(help="New ceiling.")] = None,
+    region: Annotated[str | None, typer.Option(help="New region.")] = None,
+    name: Annotated[str | None, typer.Option(help="New name.")] = None,
+) -> None:
+    """Change your GPU's listing. Bookings that exist keep their price.
+
+    A floor and a ceiling that were left at half and twice the base price move with it.
+    """
+    owner, market = session.address, session.market
+    changes: dict[str, Any] = {
+        "strategy": strategy and arguments.checked("--strategy", parse_strategy, strategy),
+        "region": region and arguments.checked("--region", check_region, region),
+        "base_price": arguments.optional_amount("--base-price", base_price, market),
+        "floor_price": arguments.optional_amount("--floor-price", floor_price, market),
+        "ceiling_price": arguments.optional_amount("--ceiling-price", ceiling_price, market),
+        "name": name,
+    }
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if not changes:
+        raise InvalidInput("nothing to change: give --strategy, --base-price or another option")
+    found = find_gpu(session, gpu_id)
+    present = _own_listing(session, owner, found)
+    updated = change_listing(present, changes)
+    _show_changes(session, present, updated)
+    signed = SignedListing(listing=updated, signature=sign(session.account, updated, market.domain))
+    result = session.coordinator.update_gpu(found.id, signed)
+    Records(session.home).keep_listing(found.id, signed)
+    session.output.record(gpu_view(result, market))
+
+
+@command(gpu, "unregister", examples=["aitbc marketplace gpu unregister --gpu-id g-7k3m9q"])
+def unregister(session: Session, *, gpu_id: GpuOption) -> None:
+    """Take your GPU off the market. Bookings that exist go on; 'update' lists it again."""
+    owner = session.address
+    found = find_gpu(session, gpu_id)
+    present = _own_listing(session, owner, found)
+    message = Unlisting(
+        provider=present.provider,
+        salt=present.salt,
+        version=present.version + 1,
+        signed_at=int(time.time()),
+    )
+    signature = sign(session.account, message, session.market.domain)
+    result = session.coordinator.unlist_gpu(
+        found.id, SignedUnlisting(unlisting=message, signature=signature)
+    )
+    session.output.record(gpu_view(result, session.market))
+
+
+def search_filters(
+    market: Market,
+    *,
+    region: str | None,
+    min_memory: int | None,
+    cuda: str | None,
+    max_price: str | None,
+) -> dict[str, Any]:
+    """The coordinator's filters for what a person typed. Raises InvalidInput."""
+    if cuda is not None and re.fullmatch(r"[1-9][0-9]?\.[0-9]{1,2}", cuda) is None:
+        raise InvalidInput(f"--cuda '{cuda}' cannot be used: write a version such as 12.1")
+    return {
+        "region": region and arguments.checked("--region", check_region, region),
+        "min_memory": min_memory,
+        "cuda": cuda,
+        "max_price": arguments.optional_amount("--max-price", max_price, market),
+    }
+
+
+def _register(session: Session, draft: Listing) -> Gpu:
+    """List a GPU; another random salt where the short id of this one is taken."""
+    domain = session.market.domain
+    for _ in range(SALT_ATTEMPTS):
+        signed = SignedListing(listing=draft, signature=sign(session.account, draft, domain))
+        try:
+            found = session.coordinator.list_gpu(signed)
+        except CoordinatorError as error:
+            if error.problem != "id-taken":
+                raise
+            draft = draft.model_copy(update={"salt": arguments.random_salt()})
+            continue
+        identifier = gpu_id(draft.provider, draft.salt)
+        Records(session.home).keep_listing(identifier, signed)
+        if found.id != identifier or found.listing != draft:
+            raise UntrustedMarket(
+                f"the coordinator lists the GPU otherwise than you signed it, as {found.id}",
+                hint="use another coordinator",
+            )
+        return found
+    raise CoordinatorError("the coordinator has no free id for this GPU", hint="try again")
+
+
+def _own_listing(session: Session, owner: str, found: Gpu) -> Listing:
+    """The newest listing that `owner` signed for a GPU: never another's, never an old one."""
+    if found.listing.provider != owner:
+        raise WalletError(
+            f"{found.id} is not yours: it belongs to {found.listing.provider}",
+            hint="see your own with 'aitbc marketplace gpu list --mine'",
+        )
+    signed = SignedListing(listing=found.listing, signature=found.signature)
+    verify_listing(session.market.domain, found.id, signed)
+    kept = Records(session.home).listing(found.id)
+    if kept is not None and kept.listing.version > found.listing.version:
+        raise UntrustedMarket(
+            f"the coordinator shows version {found.listing.version} of {found.id}, and you "
+            f"signed version {kept.listing.version}",
+            hint="nothing was signed; ask whoever runs the coordinator",
+        )
+    return found.listing
+
+
+def _show_changes(session: Session, present: Listing, updated: Listing) -> None:
+    before, after = listing_view(present, session.market), listing_view(updated, session.market)
+    session.output.summary(
+        f"Changing {present.name}:",
+        {key: f"{before[key]} → {after[key]}" for key in after if before[key] != after[key]},
+    )

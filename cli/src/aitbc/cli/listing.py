@@ -1,0 +1,91 @@
+"""A provider's listing: made of what was said and detected, and changed version by version."""
+
+import time
+from typing import Any
+
+from pydantic import ValidationError
+
+from aitbc.errors import AitbcError, InvalidInput
+from aitbc.protocol.messages import Listing
+from aitbc.protocol.units import MAX_AMOUNT
+
+_REMEDIES = {
+    "name": ("--name", "use 1 to 64 letters, digits, spaces and . : + ( ) # / -"),
+    "model": ("--model", "use up to 96 letters, digits, spaces and . : + ( ) # / -"),
+    "gpu_uuid": ("--gpu", "the GPU's UUID is malformed"),
+    "memory_gib": ("--memory", "write whole GiB from 1 to 4096, such as 24"),
+    "cuda_version": ("--cuda-version", "write a version such as 12.1"),
+    "base_price": ("--base-price", "write more than 0, such as 0.05"),
+    "floor_price": ("--floor-price", "write more than 0, such as 0.02"),
+    "ceiling_price": ("--ceiling-price", "write more than 0, such as 0.10"),
+}
+
+
+def describe_hardware(
+    memory: int | None, cuda_version: str | None, model: str | None, index: int | None
+) -> dict[str, Any]:
+    """The hardware's part of a listing: what was said, completed by the driver."""
+    detected: dict[str, Any] = {}
+    if memory is None or cuda_version is None or index is not None:
+        detected = _detect(index)
+    said = {"memory_gib": memory, "cuda_version": cuda_version, "model": model}
+    given = {field: value for field, value in said.items() if value is not None}
+    return {"model": "", "gpu_uuid": ""} | detected | given
+
+
+def _detect(index: int | None) -> dict[str, Any]:
+    from aitbc.provider.detect import detect
+
+    try:
+        found = detect()
+    except AitbcError as error:
+        raise InvalidInput(
+            f"the GPU cannot be detected ({error})", hint="give --memory and --cuda-version"
+        ) from error
+    chosen = [gpu for gpu in found if gpu.index == (index or 0)]
+    if not chosen:
+        raise InvalidInput(f"--gpu: this machine has no GPU {index}: see 'gpu detect'")
+    if index is None and len(found) > 1:
+        raise InvalidInput(f"this machine has {len(found)} GPUs: choose one with --gpu INDEX")
+    return {
+        "model": chosen[0].name,
+        "gpu_uuid": chosen[0].uuid,
+        "memory_gib": chosen[0].memory_gib,
+        "cuda_version": chosen[0].cuda_version,
+    }
+
+
+def make_listing(fields: dict[str, Any]) -> Listing:
+    """A listing, or InvalidInput that names the option at fault."""
+    try:
+        listing = Listing(**fields)
+    except ValidationError as error:
+        field = str(error.errors()[0]["loc"][0])
+        option, remedy = _REMEDIES[field]
+        raise InvalidInput(f"{option} '{fields[field]}' cannot be used: {remedy}") from error
+    if not listing.floor_price <= listing.base_price <= listing.ceiling_price:
+        raise InvalidInput(
+            "the base price must lie between the floor and the ceiling",
+            hint="give --floor-price and --ceiling-price that suit it",
+        )
+    return listing
+
+
+def change_listing(present: Listing, changes: dict[str, Any]) -> Listing:
+    """The next version of a listing."""
+    base = changes.get("base_price")
+    if base is not None:
+        if present.floor_price == default_floor(present.base_price):
+            changes.setdefault("floor_price", default_floor(base))
+        if present.ceiling_price == default_ceiling(present.base_price):
+            changes.setdefault("ceiling_price", default_ceiling(base))
+    version = {"version": present.version + 1, "signed_at": int(time.time())}
+    return make_listing(present.model_dump() | changes | version)
+
+
+def default_floor(base: int) -> int:
+    return max(1, base // 2)
+
+
+def default_ceiling(base: int) -> int:
+    return min(MAX_AMOUNT, base * 2)

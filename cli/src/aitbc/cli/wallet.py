@@ -1,0 +1,102 @@
+"""`aitbc wallet`: keys in an encrypted keystore. A private key is never an argument."""
+
+import getpass
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from aitbc.cli.app import command, group
+from aitbc.cli.session import Session
+from aitbc.errors import WalletError
+from aitbc.profile import DEFAULT_WALLET
+from aitbc.protocol.units import format_amount
+
+COIN_DECIMALS = 18
+
+wallet = group("Make, import and look at wallets.")
+
+NameOption = Annotated[str, typer.Option("--name", help="The wallet's name.")]
+
+
+@command(wallet, "create", examples=["aitbc wallet create --name savings"])
+def create(session: Session, *, name: NameOption = DEFAULT_WALLET) -> None:
+    """Make a new wallet, encrypted with a passphrase that you choose."""
+    _report(session, name, session.keystore.create(name, session.passphrase(new=True)))
+
+
+@command(
+    wallet,
+    "import",
+    examples=["aitbc wallet import --name old", "aitbc wallet import --name old < key.txt"],
+)
+def import_key(session: Session, *, name: NameOption = DEFAULT_WALLET) -> None:
+    """Store an existing private key, read from a hidden prompt or from standard input."""
+    typed = sys.stdin.isatty()
+    key = getpass.getpass("private key: ") if typed else sys.stdin.readline()
+    if not key.strip():
+        raise WalletError("no private key was given", hint="type it in, or pipe it in")
+    _report(session, name, session.keystore.import_key(name, key, session.passphrase(new=True)))
+
+
+@command(wallet, "list", examples=["aitbc wallet list --format json"])
+def list_wallets(session: Session) -> None:
+    """List the wallets of this home."""
+    rows = [
+        {
+            "name": name,
+            "address": session.keystore.address(name),
+            "in_use": name == session.profile.wallet,
+        }
+        for name in session.keystore.names()
+    ]
+    session.output.table(
+        rows,
+        {"name": "WALLET", "address": "ADDRESS", "in_use": "IN USE"},
+        empty="there is no wallet yet: make one with 'aitbc init'",
+    )
+
+
+@command(wallet, "show", examples=["aitbc wallet show", "aitbc wallet show --name savings"])
+def show(
+    session: Session,
+    *,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The wallet's name. [default: the one in use]")
+    ] = None,
+) -> None:
+    """Show a wallet's address and what it holds: the market's money, and coin for gas."""
+    name = name or session.profile.wallet
+    address = session.keystore.address(name)
+    values: dict[str, Any] = {"name": name, "address": address}
+    if session.profile.market is None:
+        session.output.note("no market is pinned yet, so balances are not shown: run 'aitbc init'")
+    else:
+        values |= _balances(session, address)
+    session.output.record(values)
+
+
+def _balances(session: Session, address: str) -> dict[str, str]:
+    from web3 import Web3
+
+    from aitbc.chain.node import NODE_FAILURES, node_down
+
+    market, escrow = session.market, session.escrow
+    try:
+        money = escrow.balance_of(address)
+        coin = escrow.web3.eth.get_balance(Web3.to_checksum_address(address))
+        owed = escrow.owed(address)
+    except NODE_FAILURES as error:
+        raise node_down(session.rpc_url) from error
+    return {
+        "balance": format_amount(money, market.decimals),
+        "symbol": market.symbol,
+        "coin_balance": format_amount(coin, COIN_DECIMALS),
+        "owed_by_escrow": format_amount(owed, market.decimals),
+    }
+
+
+def _report(session: Session, name: str, address: str) -> None:
+    session.output.record({"name": name, "address": address})
+    if name != session.profile.wallet:
+        session.output.hint(f"to use it: aitbc config set wallet {name}")

@@ -1,0 +1,198 @@
+"""The coordinator's HTTP API as typed methods.
+
+Nothing here judges whether an answer is true: whoever signs or pays on one verifies it first.
+"""
+
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from aitbc import __version__
+from aitbc.errors import CoordinatorError, InvalidInput
+from aitbc.protocol import wire
+from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant
+
+TIMEOUT_SECONDS = 15
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_EVIDENCE_BYTES = 256 * 1024 * 1024
+"""Evidence carries every heartbeat of a booking, which may have lasted for weeks."""
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+class Coordinator:
+    """A connection to one coordinator. Methods raise CoordinatorError; see `errors`."""
+
+    def __init__(self, url: str) -> None:
+        """Raises InvalidInput for what is no http(s) URL."""
+        self.url = check_url(url)
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=TIMEOUT_SECONDS,
+            headers={"User-Agent": f"aitbc/{__version__}", "Accept": "application/json"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def market(self) -> wire.Market:
+        return self._get("market", wire.Market)
+
+    def list_gpu(self, signed: wire.SignedListing) -> wire.Gpu:
+        """Put a GPU on the market (version 1)."""
+        return self._send("POST", "gpus", signed, wire.Gpu)
+
+    def update_gpu(self, gpu_id: str, signed: wire.SignedListing) -> wire.Gpu:
+        """Replace a listing by its next version."""
+        return self._send("PUT", f"gpus/{gpu_id}", signed, wire.Gpu)
+
+    def unlist_gpu(self, gpu_id: str, signed: wire.SignedUnlisting) -> wire.Gpu:
+        return self._send("POST", f"gpus/{gpu_id}/unlist", signed, wire.Gpu)
+
+    def gpus(self, **filters: str | int | None) -> wire.GpuPage:
+        """Filters: region, min_memory, cuda, model, max_price (base units per hour), provider,
+        name, limit, cursor."""
+        return self._get("gpus", wire.GpuPage, filters)
+
+    def gpu(self, gpu_id: str) -> wire.Gpu:
+        return self._get(f"gpus/{gpu_id}", wire.Gpu)
+
+    def request_quote(self, signed: wire.SignedQuoteRequest) -> wire.SignedQuote:
+        return self._send("POST", "quotes", signed, wire.SignedQuote)
+
+    def quote(self, quote_id: str) -> wire.SignedQuote:
+        return self._get(f"quotes/{quote_id}", wire.SignedQuote)
+
+    def bookings(self, **filters: str | int | bool | None) -> wire.BookingPage:
+        """Newest first. Filters: buyer, provider, gpu, status, open, limit, cursor."""
+        return self._get("bookings", wire.BookingPage, filters)
+
+    def booking(self, booking_id: str) -> wire.Booking:
+        """By full id, short id, or a unique prefix of either."""
+        return self._get(f"bookings/{booking_id}", wire.Booking)
+
+    def evidence(self, booking_id: str) -> Evidence:
+        return self._get(f"bookings/{booking_id}/evidence", Evidence, limit=MAX_EVIDENCE_BYTES)
+
+    def receipt(self, booking_id: str) -> wire.SignedReceipt:
+        return self._get(f"bookings/{booking_id}/receipt", wire.SignedReceipt)
+
+    def grant_session(self, signed: SignedSessionGrant) -> SignedSessionGrant:
+        return self._send("POST", "sessions", signed, SignedSessionGrant)
+
+    def heartbeat(self, signed: SignedHeartbeat) -> wire.HeartbeatAnswer:
+        return self._send("POST", "heartbeats", signed, wire.HeartbeatAnswer)
+
+    def earnings(self, gpu_id: str) -> wire.Earnings:
+        return self._get(f"gpus/{gpu_id}/earnings", wire.Earnings)
+
+    def gpu_status(self, gpu_id: str) -> wire.GpuStatus:
+        return self._get(f"gpus/{gpu_id}/status", wire.GpuStatus)
+
+    def _get(
+        self,
+        path: str,
+        answer: type[_Answer],
+        query: dict[str, Any] | None = None,
+        *,
+        limit: int = MAX_ANSWER_BYTES,
+    ) -> _Answer:
+        given = {key: value for key, value in (query or {}).items() if value is not None}
+        return self._exchange("GET", path, answer, limit, params=given)
+
+    def _send(self, method: str, path: str, body: BaseModel, answer: type[_Answer]) -> _Answer:
+        return self._exchange(
+            method,
+            path,
+            answer,
+            MAX_ANSWER_BYTES,
+            content=body.model_dump_json().encode(),
+            headers={"Content-Type": "application/json"},
+        )
+
+    def _exchange(
+        self, method: str, path: str, answer: type[_Answer], limit: int, **request: Any
+    ) -> _Answer:
+        try:
+            with self._http.stream(method, f"{wire.API}/{path}", **request) as response:
+                body = self._read(response, limit)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from error
+        if not response.is_success:
+            raise self._refusal(response.status_code, body)
+        try:
+            return answer.model_validate_json(body)
+        except ValidationError as error:
+            raise self._nonsense(f"it is not a {answer.__name__}") from error
+
+    def _read(self, response: httpx.Response, limit: int) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > limit:
+                raise self._nonsense(f"it is longer than {limit} bytes")
+        return bytes(body)
+
+    def _refusal(self, status: int, body: bytes) -> CoordinatorError:
+        try:
+            problem = wire.Problem.model_validate_json(body)
+        except ValidationError:
+            return CoordinatorError(
+                f"the coordinator at {shown_url(self.url)} answers with status {status}",
+                hint="check that the URL is a coordinator's: aitbc config show",
+                status=status,
+            )
+        return CoordinatorError(
+            problem.detail or problem.title,
+            hint=problem.hint,
+            status=status,
+            problem=problem.code,
+        )
+
+    def _unreachable(self, error: Exception) -> CoordinatorError:
+        reason = "it took too long" if isinstance(error, httpx.TimeoutException) else str(error)
+        return CoordinatorError(
+            f"cannot reach the coordinator at {shown_url(self.url)}: {reason}",
+            hint="check that it runs, or choose another: aitbc config set coordinator_url URL",
+        )
+
+    def _nonsense(self, reason: str) -> CoordinatorError:
+        return CoordinatorError(
+            f"cannot use the answer of the coordinator at {shown_url(self.url)}: {reason}",
+            hint="check that the URL is a coordinator's, and that its version fits this one",
+        )
+
+
+def check_url(url: str) -> str:
+    """The URL without a trailing slash. Raises InvalidInput for what is no http(s) URL."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise InvalidInput(
+            f"'{shown_url(url)}' is not a URL", hint="write one such as http://127.0.0.1:8700"
+        )
+    return url.rstrip("/")
+
+
+def shown_url(url: str) -> str:
+    """The URL without what may be a secret: user, password and query."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url.rsplit("@", 1)[-1]
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rsplit('@', 1)[-1]}{slash}{path.split('?', 1)[0]}"

@@ -1,0 +1,329 @@
+"""The provider's side of a booking: find it, verify it on-chain, heartbeat until it ends.
+
+It dials out only. What was sent is on disk before it is sent, and what was not up is not claimed:
+a restart goes on from its own start, with a higher sequence number.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aitbc.errors import ChainError, CoordinatorError, WalletError
+from aitbc.protocol.ids import short_booking_id
+from aitbc.protocol.messages import Heartbeat, Terms
+from aitbc.protocol.metering import SignedHeartbeat
+from aitbc.protocol.states import EscrowState, clock_cap
+from aitbc.protocol.units import format_amount
+from aitbc.protocol.wire import Booking, HeartbeatAnswer, Market, SignedReceipt
+from aitbc.provider.session import HOW_TO_MAKE_ONE, SessionKey
+from aitbc.provider.storage import BookingStore, ServedBooking
+
+CLOCK_TOLERANCE_SECONDS = 5
+"""How far the coordinator's clock may be ahead of this machine's."""
+FORBIDDEN = 403
+SERVER_ERROR = 500
+UNUSABLE_SESSION = {"wrong-signer", "session-expired"}
+
+
+class Slot(Protocol):
+    """What the escrow says of a booking."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def state(self) -> EscrowState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a server talks to.
+
+    `open_bookings` and `send` raise CoordinatorError, `slot` raises ChainError. `telemetry` takes
+    a GPU's id and gives a JSON object as text. `wait` sleeps so many seconds and says whether to
+    stop; `clock` is UTC seconds.
+    """
+
+    open_bookings: Callable[[], list[Booking]]
+    send: Callable[[SignedHeartbeat], HeartbeatAnswer]
+    slot: Callable[[str], Slot]
+    telemetry: Callable[[str | None], str]
+    clock: Callable[[], int]
+    wait: Callable[[int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that happened. `event` is for programs, `message` for people.
+
+    `earned` is a decimal in the market's coin, from the newest receipt.
+    """
+
+    event: str
+    time: int
+    message: str
+    booking_id: str | None = None
+    covers_from: int | None = None
+    covers_until: int | None = None
+    earned: str | None = None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A booking in service. `since` is where the next heartbeat's interval begins."""
+
+    booking: ServedBooking
+    since: int
+
+
+class Server:
+    """Serves the bookings of one provider (of one GPU, where `gpu_id` is given)."""
+
+    def __init__(
+        self,
+        links: Links,
+        market: Market,
+        session: SessionKey,
+        store: BookingStore,
+        report: Callable[[Report], None],
+        *,
+        interval: int,
+        gpu_id: str | None = None,
+    ) -> None:
+        self._links = links
+        self._market = market
+        self._session = session
+        self._store = store
+        self._report = report
+        self._interval = max(1, min(interval, market.heartbeat_allowance // 2))
+        self._gpu_id = gpu_id
+        self._deliveries: dict[str, Delivery] = {}
+        self._skipped: dict[str, str] = {}
+        self._failures = 0
+        self._served = 0
+
+    def run(self, *, once: bool = False, until_idle: bool = False) -> None:
+        """Serve until told to stop; then claim the time up to now.
+
+        Args:
+            once: do one round only.
+            until_idle: stop when a booking was served and none is left to serve.
+
+        Raises:
+            WalletError: the session key has expired or is not granted.
+            CoordinatorError: the coordinator refuses what no retry can mend.
+        """
+        while True:
+            worked = self.round()
+            if once or (until_idle and worked and self._served and not self._deliveries):
+                return
+            if self._links.wait(self._delay()):
+                self._heartbeat_all()
+                return
+
+    def round(self) -> bool:
+        """Look for bookings and send the heartbeats that are due; whether all of it worked."""
+        now = self._links.clock()
+        if self._session.grant.expires_at <= now:
+            raise WalletError("the session key has expired", hint=HOW_TO_MAKE_ONE)
+        failures = self._failures
+        self._discover()
+        self._heartbeat_all()
+        if self._failures == failures:
+            self._failures = 0
+        return self._failures == 0
+
+    def _delay(self) -> int:
+        """Seconds until the next round: the interval, an end, or a quick retry."""
+        now = self._links.clock()
+        ends = [d.booking.terms.ends_at for d in self._deliveries.values()]
+        delays = [self._interval, *(end - now for end in ends if end > now)]
+        if self._failures:
+            delays.append(2 ** min(self._failures - 1, 10))
+        return min(delays)
+
+    # Finding bookings
+
+    def _discover(self) -> None:
+        try:
+            found = self._links.open_bookings()
+        except CoordinatorError as error:
+            self._coordinator_failed(error)
+            return
+        now = self._links.clock()
+        for booking in found:
+            wanted = self._gpu_id is None or booking.gpu_id == self._gpu_id
+            if wanted and booking.id not in self._deliveries and now < booking.terms.ends_at:
+                self._take_on(booking)
+
+    def _take_on(self, booking: Booking) -> None:
+        stored = self._store.get(booking.id)
+        if stored is not None and stored.finished:
+            return
+        try:
+            reason = self._why_not(booking)
+        except ChainError as error:
+            self._failures += 1
+            self._tell("retrying", f"cannot verify the booking: {error}", booking.id)
+            return
+        if reason is not None:
+            if self._skipped.get(booking.id) != reason:
+                self._skipped[booking.id] = reason
+                self._tell("skipped", reason, booking.id)
+            return
+        if stored is None:
+            stored = ServedBooking(
+                booking_id=booking.id, gpu_id=booking.gpu_id, terms=booking.terms
+            )
+            self._store.put(stored)
+        since = max(stored.terms.starts_at, self._links.clock())
+        self._deliveries[booking.id] = Delivery(stored, since)
+        self._tell("accepted", "verified on-chain", booking.id)
+
+    def _why_not(self, booking: Booking) -> str | None:
+        """Why a booking that the coordinator names is not served; None if it is."""
+        provider = self._session.grant.provider
+        if booking.terms.provider != provider:
+            return "its terms pay another provider"
+        if booking.terms.booking_id(self._market.domain) != booking.id:
+            return "its id is not that of its terms"
+        slot = self._links.slot(booking.id)
+        if slot.state is not EscrowState.OPEN or slot.provider != provider:
+            return "the escrow holds no money for it"
+        return None
+
+    # Serving them
+
+    def _heartbeat_all(self) -> None:
+        for delivery in list(self._deliveries.values()):
+            if not self._closed_on_chain(delivery):
+                self._heartbeat(delivery)
+
+    def _closed_on_chain(self, delivery: Delivery) -> bool:
+        try:
+            slot = self._links.slot(delivery.booking.booking_id)
+        except ChainError as error:
+            self._failures += 1
+            self._tell("retrying", f"goes on unchecked: {error}", delivery.booking.booking_id)
+            return False
+        if slot.state is EscrowState.OPEN:
+            return False
+        self._finish(delivery, "stopped", "the booking is closed on-chain")
+        return True
+
+    def _heartbeat(self, delivery: Delivery) -> None:
+        now = self._links.clock()
+        terms, allowance = delivery.booking.terms, self._market.heartbeat_allowance
+        until = min(now, terms.ends_at)
+        since = max(delivery.since, until - allowance)
+        if now > terms.ends_at + allowance:
+            self._finish(delivery, "stopped", "its end could not be reported in time")
+            return
+        if until <= since:
+            return
+        # Written first, so that no restart uses this number again. The clock as a floor keeps
+        # the numbers growing even where the file was lost.
+        sequence = max(delivery.booking.sequence + 1, now)
+        self._remember(delivery, sequence=sequence)
+        heartbeat = Heartbeat(
+            booking_id=delivery.booking.booking_id,
+            sequence=sequence,
+            covers_from=since,
+            covers_until=until,
+            telemetry=self._links.telemetry(delivery.booking.gpu_id),
+        )
+        signature = self._session.sign(heartbeat, self._market.domain)
+        try:
+            answer = self._links.send(SignedHeartbeat(heartbeat=heartbeat, signature=signature))
+        except CoordinatorError as error:
+            self._heartbeat_failed(delivery, error)
+            return
+        delivery.since = until
+        self._remember(
+            delivery, covered_until=until, receipt=self._newest_receipt(delivery, answer.receipt)
+        )
+        self._tell_heartbeat(delivery, since, until)
+        if until == terms.ends_at:
+            self._finish(delivery, "delivered", "served to its end")
+        elif not answer.serve:
+            self._finish(delivery, "stopped", "the coordinator says to stop")
+
+    def _heartbeat_failed(self, delivery: Delivery, error: CoordinatorError) -> None:
+        if error.problem == "booking-closed":
+            self._finish(delivery, "stopped", "the booking is closed")
+        elif error.problem in UNUSABLE_SESSION:
+            raise WalletError(
+                f"the coordinator refuses this machine's session key: {error}",
+                hint=HOW_TO_MAKE_ONE,
+            ) from error
+        else:
+            self._failures += 1
+            self._tell("retrying", f"heartbeat not taken: {error}", delivery.booking.booking_id)
+
+    def _newest_receipt(
+        self, delivery: Delivery, offered: SignedReceipt | None
+    ) -> SignedReceipt | None:
+        held = delivery.booking.receipt
+        if offered is None:
+            return held
+        now = self._links.clock()
+        problem = receipt_problem(
+            offered, delivery.booking.booking_id, delivery.booking.terms, self._market, now
+        )
+        if problem is None and held is not None and offered.receipt.earned < held.receipt.earned:
+            problem = "it proves less than the one before"
+        if problem is not None:
+            self._tell("receipt-refused", problem, delivery.booking.booking_id)
+            return held
+        return offered
+
+    def _finish(self, delivery: Delivery, event: str, message: str) -> None:
+        self._remember(delivery, finished=True)
+        del self._deliveries[delivery.booking.booking_id]
+        if delivery.booking.covered_until:
+            self._served += 1
+        self._tell(event, message, delivery.booking.booking_id)
+
+    def _remember(self, delivery: Delivery, **changes: object) -> None:
+        delivery.booking = delivery.booking.model_copy(update=changes)
+        self._store.put(delivery.booking)
+
+    # Telling
+
+    def _coordinator_failed(self, error: CoordinatorError) -> None:
+        if error.status is not None and error.status < SERVER_ERROR:
+            raise error
+        self._failures += 1
+        self._tell("retrying", str(error), None)
+
+    def _tell(self, event: str, message: str, booking_id: str | None) -> None:
+        self._report(Report(event, self._links.clock(), message, booking_id))
+
+    def _tell_heartbeat(self, delivery: Delivery, since: int, until: int) -> None:
+        booking = delivery.booking
+        earned = booking.receipt.receipt.earned if booking.receipt else 0
+        total = booking.terms.ends_at - booking.terms.starts_at
+        self._report(
+            Report(
+                event="heartbeat",
+                time=self._links.clock(),
+                message=f"second {until - booking.terms.starts_at} of {total}",
+                booking_id=booking.booking_id,
+                covers_from=since,
+                covers_until=until,
+                earned=format_amount(earned, self._market.decimals),
+            )
+        )
+
+
+def receipt_problem(
+    signed: SignedReceipt, booking_id: str, terms: Terms, market: Market, now: int
+) -> str | None:
+    """Why a receipt of the coordinator proves nothing; None if it does."""
+    receipt = signed.receipt
+    if receipt.booking_id != booking_id:
+        return f"the receipt is for {short_booking_id(receipt.booking_id)}"
+    if receipt.signer(market.domain, signed.signature) != market.attester:
+        return "the receipt is not signed by this market's attester"
+    if receipt.earned > clock_cap(terms, now + CLOCK_TOLERANCE_SECONDS):
+        return "the receipt is ahead of the clock: the escrow would refuse it"
+    return None

@@ -1,0 +1,51 @@
+"""The application: routers, and around them errors, limits and logs."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from aitbc_coordinator import __version__
+from aitbc_coordinator.api import health, openapi, problems
+from aitbc_coordinator.api.checks import Checks, no_checks
+from aitbc_coordinator.api.middleware import BodyLimit, RequestLog
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.market import endpoints as market
+
+DESCRIPTION = """
+A market for GPU hours in which nobody can take your money.
+
+Money is decimal strings of base units, time is UTC seconds. What commits somebody is signed as
+EIP-712 typed data in the domain of the market's escrow (`GET /v1/market`). Every error is a
+`Problem` (RFC 9457): `code` is stable and for programs, `detail` and `hint` are for people.
+"""
+
+
+def create_app(
+    context: Context,
+    *,
+    routers: Sequence[APIRouter] = (market.router,),
+    checks: Checks = no_checks,
+) -> FastAPI:
+    """The API over `context`. `checks` are what `/readyz` reports beside the database."""
+    app = FastAPI(
+        title="aitbc coordinator",
+        version=__version__,
+        summary="Matches, meters and attests, and never holds money",
+        description=DESCRIPTION,
+        generate_unique_id_function=_operation_id,
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.state.checks = checks
+    for router in (health.router, *routers):
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestLog)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,57 @@
+"""The OpenAPI document, in which errors are what this application really answers."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from aitbc.protocol.wire import Problem
+from aitbc_coordinator.api.problems import PROBLEM_TYPE
+
+_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+_ALWAYS = {"413": "`code` is `too-large`", "500": "`code` is `internal`"}
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` describe itself with problems in place of FastAPI's own errors."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            schemas = schema["components"]["schemas"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            schemas["Problem"] = Problem.model_json_schema()
+            for methods in schema["paths"].values():
+                for operation in methods.values():
+                    _use_problems(operation["responses"])
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _use_problems(responses: dict[str, Any]) -> None:
+    for status, description in _ALWAYS.items():
+        responses.setdefault(status, {"description": description})
+    for status, response in responses.items():
+        if status < "400" or _describes_health(response):
+            continue
+        response["content"] = {PROBLEM_TYPE: {"schema": _REFERENCE}}
+    if "422" in responses:
+        invalid = "`code` is `invalid`: `detail` names the field and the reason"
+        described = responses["422"]["description"]
+        special = described if described.startswith("`code`") else None
+        responses["422"]["description"] = f"{invalid}; or {special}" if special else invalid
+
+
+def _describes_health(response: dict[str, Any]) -> bool:
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    return bool(schema.get("$ref", "").endswith("/Health"))

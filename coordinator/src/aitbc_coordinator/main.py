@@ -1,0 +1,152 @@
+"""The `aitbc-coordinator` program. Exit codes: 0 done, 1 failed, 2 usage."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aitbc.errors import AitbcError, InvalidInput
+from aitbc_coordinator import __version__
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+_EPILOG = """\b
+Environment:
+  AITBC_COORDINATOR_HOME             keys, configuration, database (default ~/.aitbc-coordinator)
+  AITBC_COORDINATOR_PASSPHRASE_FILE  file with the passphrase of both keys
+  AITBC_COORDINATOR_<SETTING>        any setting of config.toml, such as DATABASE_URL
+
+\b
+Exit codes:
+  0 done   1 failed   2 usage
+
+\b
+Start with:
+  aitbc-coordinator init
+"""
+
+app = typer.Typer(
+    help="Run the coordinator of an aitbc market.",
+    epilog=_EPILOG,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Contract(StrEnum):
+    NATIVE = "NativeEscrow"
+    TOKEN = "TokenEscrow"  # noqa: S105  # a contract's name
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", show_default=False)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"aitbc-coordinator {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def init(
+    *,
+    rpc: Annotated[
+        str | None,
+        typer.Option(help="The node's URL.", envvar="AITBC_COORDINATOR_RPC_URL"),
+    ] = None,
+    escrow: Annotated[str | None, typer.Option(help="Address of the market's escrow.")] = None,
+    contract: Annotated[Contract | None, typer.Option(help="Which escrow it is.")] = None,
+    deploy_block: Annotated[
+        int | None, typer.Option(min=0, help="Block that the escrow was deployed in.")
+    ] = None,
+    deployment: Annotated[
+        Path | None,
+        typer.Option(help="The deploy script's record; the newest escrow of this attester counts."),
+    ] = None,
+    public_rpc: Annotated[
+        str | None, typer.Option(help="A node that clients are told they may use.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)] = False,
+) -> None:
+    """Make the coordinator's keys, and configure it once its escrow is deployed.
+
+    It can be run again at any time: it keeps what there is and adds what is missing.
+    """
+    from aitbc_coordinator import provision
+
+    found = provision.provision(
+        deployment=provision.given_deployment(escrow, contract, deploy_block),
+        record=deployment,
+        rpc_url=rpc,
+        public_rpc_url=public_rpc,
+        assignments=settings or [],
+    )
+    shown = {
+        "attester": found.attester,
+        "relayer": found.relayer,
+        "config": None if found.config is None else str(found.config),
+    }
+    if as_json:
+        typer.echo(json.dumps(shown))
+    else:
+        for name, value in shown.items():
+            typer.echo(f"{name:<9} {value or 'not complete yet'}")
+    if found.config is None:
+        command = provision.deploy_command(found.attester, rpc)
+        typer.echo(f"next: deploy the escrow: {command}", err=True)
+        typer.echo("then: aitbc-coordinator init --rpc URL --deployment FILE", err=True)
+    else:
+        typer.echo("next: give the relayer coin for gas, then: aitbc-coordinator serve", err=True)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from aitbc_coordinator import home, serve
+
+    serve.open_database(home.load_settings()).close()
+
+
+@app.command()
+def serve(
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 picks a free port.", show_default=False)
+    ] = None,
+) -> None:
+    """Serve the market until SIGTERM or Ctrl-C.
+
+    Prints one line to stdout once it listens: 'listening on http://HOST:PORT'.
+    """
+    from aitbc_coordinator import home
+    from aitbc_coordinator import serve as server
+
+    settings = home.load_settings()
+    server.serve(settings if port is None else settings.model_copy(update={"port": port}))
+
+
+def main() -> None:
+    """Run the program and exit with its status."""
+    try:
+        app()
+    except AitbcError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        if error.hint:
+            typer.echo(f"hint: {error.hint}", err=True)
+        sys.exit(EXIT_USAGE if isinstance(error, InvalidInput) else EXIT_FAILED)
+    except OSError as error:
+        typer.echo(f"error: cannot use {error.filename}: {error.strerror}", err=True)
+        sys.exit(EXIT_FAILED)

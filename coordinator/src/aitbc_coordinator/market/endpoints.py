@@ -1,0 +1,173 @@
+"""HTTP endpoints of the market."""
+
+from http import HTTPStatus
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Path, Query, Response
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+from aitbc.protocol import wire
+from aitbc_coordinator.api.dependencies import ContextDependency
+from aitbc_coordinator.api.problems import declare
+from aitbc_coordinator.market import listings, quotes, search, views
+from aitbc_coordinator.market.filters import Position, SearchQuery
+
+router = APIRouter(prefix=wire.API, tags=["market"])
+
+GpuId = Annotated[str, Path(description="Such as `g-7k3m9q`", examples=["g-7k3m9q"])]
+QuoteId = Annotated[str, Path(description="Such as `q-5d0x8m2kqa`", examples=["q-5d0x8m2kqa"])]
+
+Body = TypeVar("Body")
+
+SIGNED = ("wrong-signer", "stale-signature")
+UNACCEPTABLE = ("unknown-region", "unknown-strategy", "invalid-prices")
+
+
+@router.get("/market", summary="This market and its escrow")
+def get_market(context: ContextDependency) -> wire.Market:
+    """What the coordinator says of itself: check it against the chain, then pin it."""
+    return context.market
+
+
+@router.post(
+    "/gpus",
+    status_code=HTTPStatus.CREATED,
+    summary="Register a GPU",
+    responses={
+        200: {"model": wire.Gpu, "description": "The very same listing was registered before"},
+        **declare(
+            {
+                403: SIGNED,
+                409: ("id-taken", "name-taken", "uuid-taken", "version-conflict"),
+                422: UNACCEPTABLE,
+            }
+        ),
+    },
+)
+def register_gpu(
+    signed: wire.SignedListing, context: ContextDependency, response: Response
+) -> wire.Gpu:
+    """The first listing of a GPU: version 1, signed by the provider's wallet.
+
+    The id is made of the provider's address and the listing's `salt`. For `id-taken`, choose
+    another salt. Sending the very same listing again is harmless.
+    """
+
+    def work(session: Session) -> tuple[wire.Gpu, bool]:
+        gpu, created = listings.register(context, session, signed)
+        return views.gpu_view(context, session, gpu), created
+
+    gpu, created = context.database.transact(work)
+    return _made(response, gpu, created=created)
+
+
+@router.put(
+    "/gpus/{gpu_id}",
+    summary="Change a GPU's listing",
+    responses=declare(
+        {
+            403: (*SIGNED, "not-owner"),
+            404: ("unknown-gpu",),
+            409: ("version-conflict", "name-taken", "uuid-taken"),
+            422: UNACCEPTABLE,
+        }
+    ),
+)
+def update_gpu(gpu_id: GpuId, signed: wire.SignedListing, context: ContextDependency) -> wire.Gpu:
+    """The next listing of a GPU, by the same provider with the same `salt`.
+
+    Its `version` is the present listing's plus one. It puts a GPU that was taken off the market
+    back on it, if it was signed after that. Bookings and quotes keep their terms.
+    """
+
+    def work(session: Session) -> wire.Gpu:
+        gpu = listings.update(context, session, gpu_id, signed)
+        return views.gpu_view(context, session, gpu)
+
+    return context.database.transact(work)
+
+
+@router.post(
+    "/gpus/{gpu_id}/unlist",
+    summary="Take a GPU off the market",
+    responses=declare(
+        {403: (*SIGNED, "not-owner"), 404: ("unknown-gpu",), 409: ("version-conflict",)}
+    ),
+)
+def unlist_gpu(gpu_id: GpuId, signed: wire.SignedUnlisting, context: ContextDependency) -> wire.Gpu:
+    """No new quote is made for it; what is booked goes on. `version` is the listing's plus one."""
+
+    def work(session: Session) -> wire.Gpu:
+        gpu = listings.unlist(context, session, gpu_id, signed)
+        return views.gpu_view(context, session, gpu)
+
+    return context.database.transact(work)
+
+
+@router.get("/gpus", summary="Search GPUs")
+def search_gpus(context: ContextDependency, query: Annotated[SearchQuery, Query()]) -> wire.GpuPage:
+    """Listed GPUs by base price, then id.
+
+    Where `next_cursor` is given there may be more: ask again with it as `cursor`.
+    """
+    after = None if query.cursor is None else Position.of(query.cursor)
+    with context.database.read() as session:
+        return search.search(context, session, query, after, query.limit)
+
+
+@router.get("/gpus/{gpu_id}", summary="One GPU", responses=declare({404: ("unknown-gpu",)}))
+def get_gpu(gpu_id: GpuId, context: ContextDependency) -> wire.Gpu:
+    """A GPU, listed or not, with the signed listing that backs it and its price now."""
+    with context.database.read() as session:
+        return views.gpu_view(context, session, listings.get(session, gpu_id))
+
+
+@router.post(
+    "/quotes",
+    status_code=HTTPStatus.CREATED,
+    summary="Ask for a quote, which holds the GPU",
+    responses={
+        200: {"model": wire.SignedQuote, "description": "The same request was quoted before"},
+        **declare(
+            {
+                403: SIGNED,
+                404: ("unknown-gpu",),
+                409: ("not-listed", "taken", "too-expensive", "salt-reused"),
+                422: ("too-short", "too-long", "starts-too-soon", "starts-too-late"),
+            }
+        ),
+    },
+)
+def make_quote(
+    signed: wire.SignedQuoteRequest, context: ContextDependency, response: Response
+) -> wire.SignedQuote:
+    """The GPU is held until `terms.fund_by`: fund the terms in the escrow before that.
+
+    `starts_at` 0 means as soon as possible, which is when the quote expires. The price comes
+    with its inputs, from which anybody recomputes it. Sending the same request again returns
+    the same quote; each further request needs another `salt`.
+    """
+
+    def work(session: Session) -> tuple[wire.SignedQuote, bool]:
+        quote, created = quotes.make(context, session, signed)
+        return views.quote_view(session, quote), created
+
+    try:
+        quote, created = context.database.transact(work)
+    except IntegrityError as error:
+        raise quotes.taken(signed.request.gpu_id) from error
+    return _made(response, quote, created=created)
+
+
+@router.get("/quotes/{quote_id}", summary="A quote", responses=declare({404: ("unknown-quote",)}))
+def get_quote(quote_id: QuoteId, context: ContextDependency) -> wire.SignedQuote:
+    """A quote as it was signed, whether or not it is still valid."""
+    with context.database.read() as session:
+        return views.quote_view(session, quotes.get(session, quote_id))
+
+
+def _made(response: Response, body: Body, *, created: bool) -> Body:
+    if not created:
+        response.status_code = HTTPStatus.OK
+    return body

@@ -1,0 +1,199 @@
+"""Providers put GPUs on the market, change them, and take them off."""
+
+from typing import Any
+
+from sqlmodel import Session
+
+from aitbc.protocol import ids, messages, regions, wire
+from aitbc.protocol.pricing import STRATEGIES
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
+from aitbc_coordinator.market import repository
+from aitbc_coordinator.market.models import Gpu, Listing
+from aitbc_coordinator.market.signatures import require_fresh, require_signer
+
+FIRST_VERSION = 1
+
+
+def get(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu:
+    """Raises Missing."""
+    gpu = repository.find_gpu(session, gpu_id, lock=lock)
+    if gpu is None:
+        raise Missing(
+            "unknown-gpu",
+            f"there is no GPU '{gpu_id}' on this market",
+            hint="list what there is: aitbc marketplace gpu list",
+        )
+    return gpu
+
+
+def register(context: Context, session: Session, signed: wire.SignedListing) -> tuple[Gpu, bool]:
+    """A GPU's first listing. Returns the GPU, and whether this made it."""
+    listing = signed.listing
+    require_signer(context, listing, signed.signature, listing.provider)
+    gpu_id = ids.gpu_id(listing.provider, listing.salt)
+    digest = _digest(context, listing)
+    gpu = repository.find_gpu(session, gpu_id, lock=True)
+    if gpu is not None and gpu.digest == digest and gpu.listed:
+        return gpu, False
+    require_fresh(context, listing.signed_at)
+    if gpu is not None:
+        raise _taken_id(gpu, listing)
+    if listing.version != FIRST_VERSION:
+        raise _version_conflict(listing.version, FIRST_VERSION)
+    _check(session, gpu_id, listing)
+    gpu = Gpu(
+        id=gpu_id,
+        idle_since=context.now(),
+        version=listing.version,
+        digest=digest,
+        listed=True,
+        **_columns(listing),
+    )
+    repository.add(session, gpu)
+    _keep(session, gpu, signed)
+    return gpu, True
+
+
+def update(context: Context, session: Session, gpu_id: str, signed: wire.SignedListing) -> Gpu:
+    """A GPU's next listing, which also puts an unlisted GPU back on the market."""
+    listing = signed.listing
+    require_signer(context, listing, signed.signature, listing.provider)
+    gpu = get(session, gpu_id, lock=True)
+    _require_owner(gpu, listing.provider, listing.salt)
+    digest = _digest(context, listing)
+    if gpu.digest == digest and gpu.listed:
+        return gpu
+    require_fresh(context, listing.signed_at)
+    _require_next(gpu, listing.version)
+    _require_since_unlisting(gpu, listing.signed_at)
+    _check(session, gpu_id, listing)
+    if not gpu.listed:
+        gpu.idle_since = context.now()
+    gpu.sqlmodel_update(
+        {**_columns(listing), "version": listing.version, "digest": digest, "listed": True}
+    )
+    session.flush()
+    _keep(session, gpu, signed)
+    return gpu
+
+
+def unlist(context: Context, session: Session, gpu_id: str, signed: wire.SignedUnlisting) -> Gpu:
+    """Take a GPU off the market. What is booked goes on; repeating it changes nothing."""
+    unlisting = signed.unlisting
+    require_signer(context, unlisting, signed.signature, unlisting.provider)
+    gpu = get(session, gpu_id, lock=True)
+    _require_owner(gpu, unlisting.provider, unlisting.salt)
+    require_fresh(context, unlisting.signed_at)
+    _require_next(gpu, unlisting.version)
+    gpu.listed = False
+    gpu.unlisted_at = max(gpu.unlisted_at or 0, unlisting.signed_at)
+    session.flush()
+    return gpu
+
+
+def _columns(listing: messages.Listing) -> dict[str, Any]:
+    major, minor = listing.cuda_version.split(".")
+    columns = listing.model_dump(exclude={"version", "signed_at", "cuda_version"})
+    return columns | {"cuda_major": int(major), "cuda_minor": int(minor)}
+
+
+def _keep(session: Session, gpu: Gpu, signed: wire.SignedListing) -> None:
+    repository.add(
+        session,
+        Listing(
+            digest=gpu.digest,
+            gpu_id=gpu.id,
+            version=signed.listing.version,
+            payload=signed.listing.model_dump_json(),
+            signature=signed.signature,
+        ),
+    )
+
+
+def _digest(context: Context, listing: messages.Listing) -> str:
+    return "0x" + listing.digest(context.market.domain).hex()
+
+
+def _require_owner(gpu: Gpu, provider: str, salt: int) -> None:
+    if gpu.provider != provider:
+        raise Unauthorised(
+            "not-owner",
+            f"GPU {gpu.id} belongs to {gpu.provider}, not to {provider}",
+            hint="only the wallet that listed a GPU can change it",
+        )
+    if gpu.salt != salt:
+        raise Unauthorised(
+            "not-owner",
+            f"what was signed is about GPU {ids.gpu_id(provider, salt)}, not {gpu.id}",
+            hint="sign the salt of the GPU's present listing",
+        )
+
+
+def _require_next(gpu: Gpu, version: int) -> None:
+    if version != gpu.version + 1:
+        raise _version_conflict(version, gpu.version + 1)
+
+
+def _require_since_unlisting(gpu: Gpu, signed_at: int) -> None:
+    if gpu.unlisted_at is not None and signed_at <= gpu.unlisted_at:
+        raise Unauthorised(
+            "stale-signature",
+            f"the listing was signed before GPU {gpu.id} was taken off the market",
+            hint="sign it again, now",
+        )
+
+
+def _version_conflict(version: int, expected: int) -> Conflict:
+    return Conflict(
+        "version-conflict",
+        f"version {version} was signed, version {expected} is next",
+        hint="read the GPU again, then sign the next version",
+    )
+
+
+def _taken_id(gpu: Gpu, listing: messages.Listing) -> Conflict:
+    if (gpu.provider, gpu.salt) == (listing.provider, listing.salt):
+        return Conflict(
+            "version-conflict",
+            f"GPU {gpu.id} is registered already",
+            hint=f"change it with version {gpu.version + 1}: aitbc marketplace gpu update",
+        )
+    return Conflict(
+        "id-taken", f"another GPU has the id {gpu.id} already", hint="choose another salt"
+    )
+
+
+def _check(session: Session, gpu_id: str, listing: messages.Listing) -> None:
+    if listing.region not in regions.REGIONS:
+        raise Invalid(
+            "unknown-region",
+            f"unknown region '{listing.region}'",
+            hint=f"choose one of {', '.join(regions.REGIONS)}",
+        )
+    if listing.strategy not in STRATEGIES:
+        raise Invalid(
+            "unknown-strategy",
+            f"unknown strategy '{listing.strategy}'",
+            hint=f"choose one of {', '.join(STRATEGIES)}",
+        )
+    if not listing.floor_price <= listing.base_price <= listing.ceiling_price:
+        raise Invalid(
+            "invalid-prices",
+            f"floor {listing.floor_price}, base {listing.base_price} and ceiling "
+            f"{listing.ceiling_price} are out of order",
+            hint="sign prices with floor ≤ base ≤ ceiling",
+        )
+    other = repository.listed_under_name(session, gpu_id, listing.provider, listing.name)
+    if other is not None:
+        raise Conflict(
+            "name-taken",
+            f"you list another GPU as '{listing.name}': {other.id}",
+            hint="choose another name, or update that GPU",
+        )
+    if listing.gpu_uuid and repository.listed_with_uuid(session, gpu_id, listing.gpu_uuid):
+        raise Conflict(
+            "uuid-taken",
+            f"a GPU with the UUID {listing.gpu_uuid} is listed already",
+            hint="unregister it first: aitbc marketplace gpu unregister",
+        )

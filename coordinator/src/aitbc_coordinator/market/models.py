@@ -1,0 +1,115 @@
+"""Tables of the market. Ids and hashes are strings, times UTC seconds, money base units."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from aitbc_coordinator.database import AmountColumn
+
+_IS_LISTED = text("listed")
+_IS_LISTED_WITH_UUID = text("listed AND gpu_uuid <> ''")
+
+
+class Gpu(SQLModel, table=True):
+    """A GPU as its newest accepted listing describes it. `Listing` keeps what was signed."""
+
+    __tablename__ = "gpu"
+    __table_args__ = (
+        Index(
+            "gpu_listed_name",
+            "provider",
+            "name",
+            unique=True,
+            sqlite_where=_IS_LISTED,
+            postgresql_where=_IS_LISTED,
+        ),
+        Index(
+            "gpu_listed_uuid",
+            "gpu_uuid",
+            unique=True,
+            sqlite_where=_IS_LISTED_WITH_UUID,
+            postgresql_where=_IS_LISTED_WITH_UUID,
+        ),
+        Index("gpu_by_price", "listed", "base_price", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    provider: str = Field(index=True)
+    salt: int = Field(sa_type=AmountColumn)
+    name: str
+    model: str
+    gpu_uuid: str
+    memory_gib: int = Field(sa_type=BigInteger)
+    cuda_major: int
+    cuda_minor: int
+    region: str
+    base_price: int = Field(sa_type=AmountColumn)
+    floor_price: int = Field(sa_type=AmountColumn)
+    ceiling_price: int = Field(sa_type=AmountColumn)
+    strategy: str
+    version: int = Field(sa_type=BigInteger)
+    digest: str
+    """Of the newest listing: its key in `Listing`."""
+    listed: bool
+    unlisted_at: int | None = Field(default=None, sa_type=BigInteger)
+    """When the newest unlisting was signed: no listing from before brings the GPU back."""
+    last_seen: int | None = Field(default=None, sa_type=BigInteger)
+    idle_since: int = Field(sa_type=BigInteger)
+
+
+class Listing(SQLModel, table=True):
+    """A listing as its provider signed it. Every version is kept as evidence."""
+
+    __tablename__ = "listing"
+    __table_args__ = (UniqueConstraint("gpu_id", "version", name="listing_version"),)
+
+    digest: str = Field(primary_key=True)
+    gpu_id: str = Field(foreign_key="gpu.id")
+    version: int = Field(sa_type=BigInteger)
+    payload: str = Field(sa_column=Column(Text, nullable=False))
+    """`messages.Listing` as JSON."""
+    signature: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class Quote(SQLModel, table=True):
+    """A quote as the attester signed it, with the request that it answers."""
+
+    __tablename__ = "quote"
+    __table_args__ = (UniqueConstraint("buyer", "salt", name="quote_salt"),)
+
+    id: str = Field(primary_key=True)
+    booking_id: str = Field(unique=True)
+    gpu_id: str = Field(foreign_key="gpu.id", index=True)
+    listing: str = Field(foreign_key="listing.digest")
+    buyer: str
+    salt: int = Field(sa_type=AmountColumn)
+    starts_at: int = Field(sa_type=BigInteger)
+    ends_at: int = Field(sa_type=BigInteger)
+    fund_by: int = Field(sa_type=BigInteger)
+    terms: str = Field(sa_column=Column(Text, nullable=False))
+    """`messages.Terms` as JSON."""
+    inputs: str = Field(sa_column=Column(Text, nullable=False))
+    """`pricing.PricingInputs` as JSON."""
+    price: str = Field(sa_column=Column(Text, nullable=False))
+    """`pricing.Price` as JSON."""
+    signature: str = Field(sa_column=Column(Text, nullable=False))
+    request: str = Field(sa_column=Column(Text, nullable=False))
+    """`messages.QuoteRequest` as JSON."""
+    request_signature: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class Reservation(SQLModel, table=True):
+    """A GPU is taken in `[starts_at, ends_at)`. The database refuses two that overlap."""
+
+    __tablename__ = "reservation"
+    __table_args__ = (
+        CheckConstraint("starts_at < ends_at", name="reservation_lasts"),
+        Index("reservation_by_start", "gpu_id", "starts_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    gpu_id: str = Field(foreign_key="gpu.id")
+    quote_id: str = Field(foreign_key="quote.id", unique=True)
+    starts_at: int = Field(sa_type=BigInteger)
+    ends_at: int = Field(sa_type=BigInteger)
+    held_until: int | None = Field(default=None, sa_type=BigInteger)
+    """The quote's `fund_by` while nobody has funded it; None once somebody has."""

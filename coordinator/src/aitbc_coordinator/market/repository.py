@@ -1,0 +1,181 @@
+"""All SQL of the market. Nothing here commits."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import (
+    ColumnElement,
+    ColumnExpressionArgument,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    tuple_,
+    update,
+)
+from sqlmodel import Session, col, select
+
+from aitbc_coordinator.market.filters import Filters, Position
+from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
+
+_ID = re.compile(r"[0-9a-z-]{1,16}")
+_BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
+
+
+def add(session: Session, row: Gpu | Listing | Quote | Reservation) -> None:
+    """Insert a row now, so that what the database refuses is raised here."""
+    session.add(row)
+    session.flush()
+
+
+def find_gpu(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu | None:
+    """A GPU by its id; with `lock`, nobody else changes it before this transaction ends."""
+    if _ID.fullmatch(gpu_id) is None:
+        return None
+    return session.get(Gpu, gpu_id, with_for_update=lock)
+
+
+def listed_with(session: Session, gpu_id: str, *conditions: ColumnElement[bool]) -> Gpu | None:
+    """Some listed GPU other than `gpu_id` that meets the conditions."""
+    query = select(Gpu).where(col(Gpu.listed), Gpu.id != gpu_id, *conditions)
+    return session.exec(query.limit(1)).first()
+
+
+def listed_under_name(session: Session, gpu_id: str, provider: str, name: str) -> Gpu | None:
+    return listed_with(session, gpu_id, col(Gpu.provider) == provider, col(Gpu.name) == name)
+
+
+def listed_with_uuid(session: Session, gpu_id: str, gpu_uuid: str) -> Gpu | None:
+    return listed_with(session, gpu_id, col(Gpu.gpu_uuid) == gpu_uuid)
+
+
+def listings(session: Session, digests: Iterable[str]) -> dict[str, Listing]:
+    """Listings by digest."""
+    query = select(Listing).where(col(Listing.digest).in_(list(digests)))
+    return {row.digest: row for row in session.exec(query)}
+
+
+def search(session: Session, filters: Filters, after: Position | None, limit: int) -> list[Gpu]:
+    """GPUs that match, by base price and id, from the one that follows `after`."""
+    query = select(Gpu).where(*_conditions(filters))
+    if after is not None:
+        place = tuple_(col(Gpu.base_price), col(Gpu.id))
+        query = query.where(place > tuple_(after.base_price, after.gpu_id))
+    query = query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(limit)
+    return list(session.exec(query))
+
+
+def _conditions(filters: Filters) -> list[ColumnExpressionArgument[bool]]:
+    found: list[ColumnExpressionArgument[bool]] = []
+    if filters.provider is None:
+        found.append(col(Gpu.listed))
+    else:
+        found.append(col(Gpu.provider) == filters.provider)
+    if filters.region is not None:
+        found.append(col(Gpu.region) == filters.region)
+    if filters.name is not None:
+        found.append(col(Gpu.name) == filters.name)
+    if filters.model is not None:
+        found.append(col(Gpu.model).icontains(filters.model, autoescape=True))
+    if filters.min_memory is not None:
+        found.append(col(Gpu.memory_gib) >= filters.min_memory)
+    if filters.cuda_version is not None:
+        major, minor = filters.cuda_version
+        newer = and_(col(Gpu.cuda_major) == major, col(Gpu.cuda_minor) >= minor)
+        found.append(or_(col(Gpu.cuda_major) > major, newer))
+    if filters.max_price is not None:
+        found.append(col(Gpu.floor_price) <= filters.max_price)
+    return found
+
+
+def find_quote(session: Session, quote_id: str) -> Quote | None:
+    return session.get(Quote, quote_id) if _ID.fullmatch(quote_id) else None
+
+
+def quote_of_booking(session: Session, booking_id: str) -> Quote | None:
+    if _BOOKING_ID.fullmatch(booking_id) is None:
+        return None
+    return session.exec(select(Quote).where(Quote.booking_id == booking_id)).first()
+
+
+def quote_with_salt(session: Session, buyer: str, salt: int) -> Quote | None:
+    return session.exec(select(Quote).where(Quote.buyer == buyer, Quote.salt == salt)).first()
+
+
+def reservation_of(session: Session, quote_id: str) -> Reservation | None:
+    return session.exec(select(Reservation).where(Reservation.quote_id == quote_id)).first()
+
+
+def delete_reservation(session: Session, reservation: Reservation) -> None:
+    session.delete(reservation)
+    session.flush()
+
+
+def delete_lapsed(session: Session, gpu_id: str, chain_time: int) -> None:
+    """Free what was held for quotes that can never be funded any more."""
+    lapsed = col(Reservation.held_until) <= chain_time
+    session.exec(delete(Reservation).where(col(Reservation.gpu_id) == gpu_id, lapsed))
+
+
+def reservations(
+    session: Session, gpu_ids: Iterable[str], ending_after: int, chain_time: int
+) -> Sequence[Reservation]:
+    """What takes these GPUs after a second, lapsed holds left out, in the order of time."""
+    query = (
+        select(Reservation)
+        .where(
+            col(Reservation.gpu_id).in_(list(gpu_ids)),
+            col(Reservation.ends_at) > ending_after,
+            _not_lapsed(chain_time),
+        )
+        .order_by(col(Reservation.starts_at))
+    )
+    return session.exec(query).all()
+
+
+def busy_until(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, int]:
+    """End of the latest funded reservation that has begun, by GPU."""
+    query = (
+        select(Reservation.gpu_id, func.max(Reservation.ends_at))
+        .where(
+            col(Reservation.gpu_id).in_(list(gpu_ids)),
+            col(Reservation.starts_at) <= now,
+            col(Reservation.held_until).is_(None),
+        )
+        .group_by(col(Reservation.gpu_id))
+    )
+    return dict(session.exec(query).all())
+
+
+def listed_and_reserved(session: Session, at: int, chain_time: int) -> dict[str, tuple[int, int]]:
+    """By region: how many GPUs are listed, and how many of them are reserved at a second."""
+    reserved = exists().where(
+        col(Reservation.gpu_id) == col(Gpu.id),
+        col(Reservation.starts_at) <= at,
+        col(Reservation.ends_at) > at,
+        _not_lapsed(chain_time),
+    )
+    query = (
+        select(Gpu.region, func.count(), func.sum(case((reserved, 1), else_=0)))
+        .where(col(Gpu.listed))
+        .group_by(col(Gpu.region))
+    )
+    return {region: (listed, taken) for region, listed, taken in session.exec(query)}
+
+
+def saw_gpu(session: Session, gpu_id: str, now: int) -> None:
+    later = or_(col(Gpu.last_seen).is_(None), col(Gpu.last_seen) < now)
+    session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, later).values(last_seen=now))
+
+
+def idle_from(session: Session, gpu_id: str, since: int) -> None:
+    """A GPU stands idle since a second, unless it already stood so from a later one."""
+    earlier = col(Gpu.idle_since) < since
+    session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, earlier).values(idle_since=since))
+
+
+def _not_lapsed(chain_time: int) -> ColumnElement[bool]:
+    held_until = col(Reservation.held_until)
+    return or_(held_until.is_(None), held_until > chain_time)

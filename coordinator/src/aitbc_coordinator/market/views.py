@@ -1,0 +1,79 @@
+"""The market's rows as their wire models."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlmodel import Session
+
+from aitbc.protocol import messages, pricing, wire
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.cursor import chain_time
+from aitbc_coordinator.market import repository
+from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
+from aitbc_coordinator.market.state import MarketState
+
+
+def gpu_views(context: Context, session: Session, gpus: Sequence[Gpu]) -> list[wire.Gpu]:
+    """GPUs in the order given, each at the price of a booking that starts as soon as possible."""
+    now = context.now()
+    starts_at = now + context.settings.quote_seconds
+    state = MarketState.read(session, gpus, now=now, starts_at=starts_at)
+    listings = repository.listings(session, [gpu.digest for gpu in gpus])
+    reserved = defaultdict(list)
+    gpu_ids = [gpu.id for gpu in gpus]
+    for reservation in repository.reservations(session, gpu_ids, now, chain_time(session)):
+        reserved[reservation.gpu_id].append(reservation)
+    return [
+        _gpu_view(gpu, listings[gpu.digest], state, free_from(now, 1, reserved[gpu.id]))
+        for gpu in gpus
+    ]
+
+
+def gpu_view(context: Context, session: Session, gpu: Gpu) -> wire.Gpu:
+    return gpu_views(context, session, [gpu])[0]
+
+
+def free_from(start: int, duration: int, reserved: Sequence[Reservation]) -> int:
+    """The first second from `start` on that begins `duration` free seconds.
+
+    `reserved` are the GPU's reservations that end after `start`, in the order of time.
+    """
+    for reservation in reserved:
+        if reservation.starts_at >= start + duration:
+            break
+        start = reservation.ends_at
+    return start
+
+
+def signed_listing(listing: Listing) -> wire.SignedListing:
+    return wire.SignedListing(
+        listing=messages.Listing.model_validate_json(listing.payload), signature=listing.signature
+    )
+
+
+def quote_view(session: Session, quote: Quote) -> wire.SignedQuote:
+    listing = repository.listings(session, [quote.listing])[quote.listing]
+    return wire.SignedQuote(
+        id=quote.id,
+        booking_id=quote.booking_id,
+        gpu=signed_listing(listing),
+        gpu_id=quote.gpu_id,
+        terms=messages.Terms.model_validate_json(quote.terms),
+        inputs=pricing.PricingInputs.model_validate_json(quote.inputs),
+        price=pricing.Price.model_validate_json(quote.price),
+        signature=quote.signature,
+    )
+
+
+def _gpu_view(gpu: Gpu, row: Listing, state: MarketState, free: int) -> wire.Gpu:
+    signed = signed_listing(row)
+    return wire.Gpu(
+        id=gpu.id,
+        listing=signed.listing,
+        signature=signed.signature,
+        digest=gpu.digest,
+        listed=gpu.listed,
+        current_price=pricing.price(state.inputs(gpu, signed.listing)),
+        free_from=free,
+        last_seen=gpu.last_seen,
+    )

@@ -1,0 +1,167 @@
+"""`aitbc-coordinator init`: keys first, then, once an escrow names them, the configuration."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from web3 import HTTPProvider, Web3
+
+from aitbc.chain.escrow import ContractName, open_escrow
+from aitbc.chain.node import NODE_FAILURES, REQUEST_TIMEOUT_SECONDS, redact
+from aitbc.errors import ChainError, InvalidInput, UntrustedMarket
+from aitbc.protocol.messages import Domain
+from aitbc.protocol.types import Address
+from aitbc_coordinator import home
+
+NODE_HINT = "start the node, or name another with --rpc or AITBC_COORDINATOR_RPC_URL"
+
+
+class Constructor(BaseModel):
+    """What of a deployment's constructor arguments decides whose it is."""
+
+    attester: Address
+
+
+class Deployment(BaseModel):
+    """An escrow as the deploy script records it. Without `chain_id`: on the node's chain."""
+
+    model_config = ConfigDict(frozen=True)
+
+    contract: ContractName
+    address: Address
+    deploy_block: int = Field(ge=0)
+    chain_id: int | None = None
+    constructor: Constructor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """The operator's addresses, and the configuration once there is one."""
+
+    attester: str
+    relayer: str
+    config: Path | None
+
+
+def provision(
+    *,
+    deployment: Deployment | None,
+    record: Path | None,
+    rpc_url: str | None,
+    public_rpc_url: str | None,
+    assignments: list[str],
+) -> Provisioned:
+    """Make what is missing in the home, and configure it once an escrow is known.
+
+    `record` is the deploy script's file, in which the newest escrow of this attester is taken.
+    Raises AitbcError; what was made until then stays, and the next run goes on from there.
+    """
+    given = dict(home.parse_setting(assignment) for assignment in assignments)
+    if rpc_url is not None:
+        given["rpc_url"] = rpc_url
+    if public_rpc_url is not None:
+        given["public_rpc_url"] = public_rpc_url
+    folder = home.make_home()
+    config = home.read_config()
+    passphrase_file = home.make_passphrase(folder, config.get("passphrase_file"))
+    keys = home.make_keys(folder, home.read_passphrase(passphrase_file))
+    attester = keys[home.ATTESTER]
+    config |= {"passphrase_file": str(passphrase_file), **given}
+    if record is not None:
+        deployment = newest_deployment(record, attester)
+    if deployment is not None:
+        config |= _checked(deployment, config.get("rpc_url"), attester)
+    path = home.write_config(config)
+    complete = "escrow" in config
+    if complete:
+        home.load_settings()
+    return Provisioned(attester, keys[home.RELAYER], path if complete else None)
+
+
+def given_deployment(
+    address: str | None, contract: str | None, deploy_block: int | None
+) -> Deployment | None:
+    """An escrow named by hand; None when nothing is given. Raises InvalidInput."""
+    if address is None and contract is None and deploy_block is None:
+        return None
+    fields = {"address": address, "contract": contract, "deploy_block": deploy_block}
+    try:
+        return Deployment.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInput(
+            f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}",
+            hint="give --escrow ADDRESS, --contract NAME and --deploy-block N together",
+        ) from error
+
+
+def newest_deployment(record: Path, attester: str) -> Deployment:
+    """The newest escrow of an attester in the deploy script's record. Raises InvalidInput."""
+    try:
+        entries = TypeAdapter(list[Deployment]).validate_python(_escrows(record))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{record} is not a record of deployments", hint="name the file that the deploy wrote"
+        ) from error
+    own = [
+        entry for entry in entries if entry.constructor and entry.constructor.attester == attester
+    ]
+    if not own:
+        raise InvalidInput(
+            f"no escrow in {record} has the attester {attester}",
+            hint=f"deploy one: {deploy_command(attester)}",
+        )
+    return max(own, key=lambda entry: entry.deploy_block)
+
+
+def deploy_command(attester: str, rpc_url: str | None = None) -> str:
+    """How to deploy an escrow for this attester."""
+    return (
+        f"ape run deploy --network ethereum:local:{rpc_url or 'RPC_URL'} --account NAME "
+        f"--attester {attester} --fee-recipient ADDRESS (--token ADDRESS | --native)"
+    )
+
+
+def _escrows(record: Path) -> list[Any]:
+    entries = json.loads(record.read_text())
+    known = ContractName.__args__  # type: ignore[attr-defined]  # a Literal's values
+    return [entry for entry in entries if entry.get("contract") in known]
+
+
+def _checked(deployment: Deployment, rpc_url: str | None, attester: str) -> dict[str, Any]:
+    if rpc_url is None:
+        raise InvalidInput("say which node to use: --rpc URL")
+    chain_id = deployment.chain_id or _chain_id(rpc_url)
+    try:
+        domain = Domain(chain_id=chain_id, escrow=deployment.address)
+        escrow = open_escrow(rpc_url, domain, deployment.contract)
+        actual = escrow.parameters.attester
+    except UntrustedMarket as error:
+        raise ChainError(str(error), hint="check --escrow and --contract") from error
+    except ChainError as error:
+        raise ChainError(str(error), hint=NODE_HINT) from error
+    except NODE_FAILURES as error:
+        raise ChainError(f"the node at {redact(rpc_url)} fails", hint=NODE_HINT) from error
+    if actual != attester:
+        raise ChainError(
+            f"the escrow's attester is {actual}, this coordinator's is {attester}",
+            hint=f"deploy an escrow for this one: {deploy_command(attester)}",
+        )
+    return {
+        "chain_id": chain_id,
+        "contract": deployment.contract,
+        "escrow": deployment.address,
+        "deploy_block": deployment.deploy_block,
+    }
+
+
+def _chain_id(rpc_url: str) -> int:
+    node = Web3(HTTPProvider(rpc_url, request_kwargs={"timeout": REQUEST_TIMEOUT_SECONDS}))
+    try:
+        return node.eth.chain_id
+    except NODE_FAILURES as error:
+        raise ChainError(
+            f"the node at {redact(rpc_url)} does not answer", hint=NODE_HINT
+        ) from error

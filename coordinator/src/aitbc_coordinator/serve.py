@@ -1,0 +1,180 @@
+"""`aitbc-coordinator serve`: the API and the background workers in one process."""
+
+import signal
+import socket
+from urllib.parse import urlsplit
+
+import uvicorn
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from aitbc.chain.escrow import Escrow, open_escrow
+from aitbc.chain.node import NODE_FAILURES, redact
+from aitbc.errors import AitbcError, ChainError, InvalidInput, UntrustedMarket
+from aitbc.protocol.messages import Domain
+from aitbc.protocol.wire import Market
+from aitbc_coordinator import home, logs, migrations
+from aitbc_coordinator.api.app import create_app
+from aitbc_coordinator.context import Attester, Context
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.market import endpoints as market_endpoints
+from aitbc_coordinator.provision import NODE_HINT
+from aitbc_coordinator.settings import ENV_PREFIX, Settings
+from aitbc_coordinator.settlement import endpoints as settlement_endpoints
+from aitbc_coordinator.settlement import workers
+
+NATIVE_SYMBOL = "ETH"
+NATIVE_DECIMALS = 18
+SHUTDOWN_SECONDS = 10
+
+
+class Server(uvicorn.Server):
+    """Says on stdout where it listens, once it does."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"listening on {self._address}", flush=True)  # noqa: T201  # the interface
+
+    def leave(self, _signal: int, _frame: object) -> None:
+        self.should_exit = True
+
+
+def open_database(settings: Settings) -> Database:
+    """The database at the newest schema. Raises AitbcError."""
+    try:
+        shown = make_url(settings.database).render_as_string(hide_password=True)
+        database = Database(settings.database)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InvalidInput(
+            "database_url is not the URL of a database that this program can use",
+            hint=f"set {ENV_PREFIX}DATABASE_URL to postgresql+psycopg://USER@HOST/NAME, or to "
+            "nothing for SQLite",
+        ) from error
+    try:
+        migrations.upgrade(database)
+    except SQLAlchemyError as error:
+        database.close()
+        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+        raise AitbcError(
+            f"the database {shown} cannot be used: {reason}",
+            hint=f"check that it runs, and {ENV_PREFIX}DATABASE_URL",
+        ) from error
+    return database
+
+
+def open_market(settings: Settings, attester: str) -> tuple[Escrow, Market]:
+    """The escrow, checked, and the market that it makes. Raises AitbcError."""
+    domain = Domain(chain_id=settings.chain_id, escrow=settings.escrow)
+    try:
+        escrow = open_escrow(settings.rpc_url, domain, settings.contract)
+        market = describe_market(settings, escrow)
+    except UntrustedMarket as error:
+        raise ChainError(
+            str(error), hint=f"check {ENV_PREFIX}ESCROW and {ENV_PREFIX}CONTRACT"
+        ) from error
+    except ChainError as error:
+        raise ChainError(str(error), hint=NODE_HINT) from error
+    except NODE_FAILURES as error:
+        raise ChainError(f"the node at {redact(settings.rpc_url)} fails", hint=NODE_HINT) from error
+    if market.attester != attester:
+        raise ChainError(
+            f"the escrow's attester is {market.attester}, this coordinator's is {attester}",
+            hint="configure the escrow that was deployed for this attester: aitbc-coordinator init",
+        )
+    return escrow, market
+
+
+def describe_market(settings: Settings, escrow: Escrow) -> Market:
+    """What this coordinator says of its market: the escrow's own word where there is one."""
+    parameters, token = escrow.parameters, escrow.token
+    return Market.model_validate(
+        {
+            "name": settings.market_name,
+            "chain_id": settings.chain_id,
+            "contract": settings.contract,
+            "escrow": settings.escrow,
+            "token": parameters.token,
+            "symbol": NATIVE_SYMBOL if token is None else token.functions.symbol().call(),
+            "decimals": NATIVE_DECIMALS if token is None else token.functions.decimals().call(),
+            "attester": parameters.attester,
+            "arbiter": parameters.arbiter,
+            "fee_bps": parameters.fee_bps,
+            "fee_recipient": parameters.fee_recipient,
+            "claim_window": parameters.claim_window,
+            "deploy_block": settings.deploy_block,
+            "rpc_url": settings.public_rpc_url,
+            "confirmations": settings.confirmations,
+            "quote_seconds": settings.quote_seconds,
+            "minimum_seconds": settings.minimum_seconds,
+            "maximum_seconds": settings.maximum_seconds,
+            "maximum_lead_seconds": settings.maximum_lead_seconds,
+            "heartbeat_allowance": settings.heartbeat_allowance,
+        }
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises AitbcError when it cannot begin."""
+    logs.configure(_secrets(settings))
+    attester = home.unlock(settings, home.ATTESTER)
+    relayer = home.unlock(settings, home.RELAYER)
+    database = open_database(settings)
+    try:
+        escrow, market = open_market(settings, attester.address)
+        context = Context(settings, database, market, Attester(attester, market))
+        with _listener(settings) as listener:
+            handle = workers.start(context, escrow, relayer)
+            try:
+                app = create_app(
+                    context,
+                    routers=(market_endpoints.router, settlement_endpoints.router),
+                    checks=handle.checks,
+                )
+                _run(app, listener)
+            finally:
+                handle.stop()
+    finally:
+        database.close()
+
+
+def _run(app: object, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]  # FastAPI's own type is wider than uvicorn's
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = Server(config, address)
+    # uvicorn handles these itself while it runs, and hands them on to these handlers after it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.leave)
+    server.run(sockets=[listener])
+
+
+def _listener(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise AitbcError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}",
+            hint="choose another port with --port; 0 picks a free one",
+        ) from error
+    return listener
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Parts of the configured URLs that may be keys."""
+    parts = urlsplit(settings.rpc_url)
+    password = make_url(settings.database).password if settings.database_url else None
+    return [text for text in (parts.path, parts.query, password) if text and text != "/"]

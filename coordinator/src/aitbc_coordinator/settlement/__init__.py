@@ -1,0 +1,1 @@
+"""From the escrow's events to payouts: follow, meter, attest, settle."""

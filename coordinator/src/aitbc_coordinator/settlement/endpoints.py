@@ -1,0 +1,133 @@
+"""HTTP endpoints of bookings, heartbeats and payouts."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from sqlmodel import Session
+
+from aitbc.protocol import wire
+from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant
+from aitbc_coordinator.api.dependencies import ContextDependency
+from aitbc_coordinator.api.problems import declare
+from aitbc_coordinator.settlement import bookings, gpus, heartbeats
+from aitbc_coordinator.settlement.searches import BookingQuery
+
+router = APIRouter(prefix=wire.API, tags=["settlement"])
+
+BookingId = Annotated[
+    str,
+    Path(
+        description="The contract's id, the short id, or a unique prefix of either (4 or more)",
+        examples=["b-4c8n21x0pd"],
+    ),
+]
+GpuId = Annotated[str, Path(description="Such as `g-7k3m9q`", examples=["g-7k3m9q"])]
+
+
+@router.get("/bookings", summary="Bookings, newest first")
+def list_bookings(
+    context: ContextDependency, query: Annotated[BookingQuery, Query()]
+) -> wire.BookingPage:
+    """Funded bookings, from confirmed events. Where `next_cursor` is given there are more."""
+    with context.database.read() as session:
+        return bookings.page(session, context, query)
+
+
+@router.get(
+    "/bookings/{booking_id}",
+    summary="One booking",
+    responses=declare({404: ("unknown-booking",), 409: ("ambiguous-id",)}),
+)
+def get_booking(booking_id: BookingId, context: ContextDependency) -> wire.Booking:
+    """A booking's status and money, with the transaction behind each step."""
+    with context.database.read() as session:
+        return bookings.view(session, context, bookings.find(session, booking_id))
+
+
+@router.get(
+    "/bookings/{booking_id}/evidence",
+    summary="What a completion rests on",
+    responses=declare({404: ("unknown-booking", "no-evidence"), 409: ("ambiguous-id",)}),
+)
+def get_evidence(booking_id: BookingId, context: ContextDependency) -> Evidence:
+    """Grants and heartbeats from which anybody recomputes what was earned.
+
+    The keccak-256 of this document as canonical JSON is the `evidence` of the `Settled` event.
+    """
+    with context.database.read() as session:
+        return bookings.evidence(session, booking_id)
+
+
+@router.get(
+    "/bookings/{booking_id}/receipt",
+    summary="The newest receipt",
+    responses=declare({404: ("unknown-booking", "no-receipt"), 409: ("ambiguous-id",)}),
+)
+def get_receipt(booking_id: BookingId, context: ContextDependency) -> wire.SignedReceipt:
+    """With it the provider claims from the escrow, without any coordinator."""
+    with context.database.read() as session:
+        return bookings.receipt(session, booking_id)
+
+
+@router.post(
+    "/sessions",
+    status_code=HTTPStatus.CREATED,
+    summary="Let a session key send heartbeats",
+    responses=declare({403: ("wrong-signer", "session-expired")}),
+)
+def grant_session(signed: SignedSessionGrant, context: ContextDependency) -> SignedSessionGrant:
+    """Signed by the provider's wallet, for at most 90 days. Repeating it changes nothing."""
+
+    def work(session: Session) -> None:
+        heartbeats.grant_session(session, context, signed)
+
+    context.database.transact(work)
+    return signed
+
+
+@router.post(
+    "/heartbeats",
+    summary="Report delivered time",
+    responses=declare(
+        {
+            403: ("wrong-signer", "stale-heartbeat"),
+            404: ("unknown-booking",),
+            409: ("booking-closed", "replayed"),
+            422: ("outside-booking",),
+        }
+    ),
+)
+def post_heartbeat(signed: SignedHeartbeat, context: ContextDependency) -> wire.HeartbeatAnswer:
+    """Signed by a session key. The answer carries the newest receipt, and whether to go on.
+
+    `sequence` grows with each heartbeat of a booking. The very same heartbeat again gets an
+    answer again, so that a lost one can be asked for.
+    """
+
+    def work(session: Session) -> wire.HeartbeatAnswer:
+        return heartbeats.accept(session, context, signed)
+
+    return context.database.transact(work)
+
+
+@router.get(
+    "/gpus/{gpu_id}/earnings",
+    summary="What a GPU has earned",
+    responses=declare({404: ("unknown-gpu",)}),
+)
+def get_earnings(gpu_id: GpuId, context: ContextDependency) -> wire.Earnings:
+    """From confirmed events; `pending` is the metered part of open bookings."""
+    with context.database.read() as session:
+        return gpus.earnings(session, context, gpu_id)
+
+
+@router.get(
+    "/gpus/{gpu_id}/status",
+    summary="Where a GPU stands",
+    responses=declare({404: ("unknown-gpu",)}),
+)
+def get_status(gpu_id: GpuId, context: ContextDependency) -> wire.GpuStatus:
+    """Its bookings now, next and last, and the booked share of the last seven days."""
+    with context.database.read() as session:
+        return gpus.status(session, context, gpu_id)

@@ -1,0 +1,152 @@
+"""Follows the escrow's events into the database, some blocks behind the chain's head.
+
+Each range of blocks is one transaction with the cursor written last, so that a process killed
+anywhere goes on where it stood. Before each step the cursor's block is compared with the chain's;
+where a reorg replaced it, everything above the last common block is taken back and read anew.
+"""
+
+from typing import NamedTuple
+
+import structlog
+from hexbytes import HexBytes
+from sqlmodel import Session
+from web3.exceptions import BlockNotFound
+from web3.types import BlockIdentifier
+
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import NODE_FAILURES
+from aitbc.errors import ChainError
+from aitbc.protocol.events import EscrowEvent
+from aitbc_coordinator.cursor import ChainCursor
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.settings import Settings
+from aitbc_coordinator.settlement import projection, repository
+
+FIRST_CHUNK = 500
+LARGEST_CHUNK = 10_000
+BEFORE_GENESIS = -1
+KEPT_BLOCKS = 100_000
+"""Hashes of older blocks are forgotten: no reorg reaches there."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Block(NamedTuple):
+    number: int
+    hash: str
+    timestamp: int
+
+
+class Follower:
+    """One escrow's follower. `step` is safe to call from one thread at a time."""
+
+    def __init__(self, database: Database, escrow: Escrow, settings: Settings) -> None:
+        self._database = database
+        self._escrow = escrow
+        self._confirmations = settings.confirmations
+        self._deploy_block = settings.deploy_block
+        self._chunk = FIRST_CHUNK
+
+    def step(self) -> bool:
+        """Follow one range of blocks, or rewind. Returns whether there is more to do at once.
+
+        Raises ChainError when the node fails or is behind what was followed already.
+        """
+        with self._database.read() as session:
+            cursor = repository.cursor(session)
+        target = self._head() - self._confirmations
+        if cursor is not None and target < cursor.block_number:
+            raise ChainError(
+                f"the node's last confirmed block is {target}, "
+                f"and block {cursor.block_number} was followed already",
+                hint="it is syncing, or was rolled back: waiting for it to catch up",
+            )
+        first = self._deploy_block if cursor is None else cursor.block_number + 1
+        if cursor is None and target < first:
+            return False
+        # The tip is read before the cursor's block is compared and again after the events were
+        # read: unless it changed, all of them are of one chain.
+        tip = self._block(max(min(target, first + self._chunk - 1), first - 1))
+        if cursor is not None and self._hash_at(cursor.block_number) != cursor.block_hash:
+            self._rewind(cursor)
+            return True
+        if tip.number < first:
+            return False
+        events = self._events(first, tip.number)
+        if events is None:
+            return True
+        if self._hash_at(tip.number) != tip.hash:
+            return False
+        self._store(cursor, tip, events)
+        return tip.number < target
+
+    def _store(self, cursor: ChainCursor | None, tip: Block, events: list[EscrowEvent]) -> None:
+        def work(session: Session) -> None:
+            if _position(repository.cursor(session)) != _position(cursor):
+                return
+            for event in events:
+                projection.apply(session, event)
+            repository.prune_blocks(session, tip.number - KEPT_BLOCKS)
+            repository.move_cursor(session, *tip)
+
+        self._database.transact(work)
+        if events:
+            _log.info("followed", block=tip.number, events=len(events))
+
+    def _rewind(self, cursor: ChainCursor) -> None:
+        ancestor = self._common_ancestor(cursor.block_number)
+
+        def work(session: Session) -> None:
+            if _position(repository.cursor(session)) != _position(cursor):
+                return
+            if ancestor is None:
+                projection.rewind(session, BEFORE_GENESIS)
+                repository.forget_cursor(session)
+            else:
+                projection.rewind(session, ancestor.number)
+                repository.move_cursor(session, *ancestor)
+
+        self._database.transact(work)
+        back_to = None if ancestor is None else ancestor.number
+        _log.warning("reorg", was_at=cursor.block_number, rewound_to=back_to)
+
+    def _common_ancestor(self, number: int) -> Block | None:
+        """The highest followed block below `number` that the chain still has."""
+        with self._database.read() as session:
+            known = repository.block_before(session, number)
+            while known is not None:
+                actual = self._block(known.number)
+                if actual.hash == known.hash:
+                    return actual
+                known = repository.block_before(session, known.number)
+        return None
+
+    def _events(self, first: int, last: int) -> list[EscrowEvent] | None:
+        """The events of a range; None, and a smaller range next, where the node fails on it."""
+        try:
+            events = self._escrow.events(first, last)
+        except NODE_FAILURES as error:
+            if first == last:
+                raise ChainError(f"the node fails to give the logs of block {first}") from error
+            self._chunk = (last - first + 1) // 2
+            _log.warning("range refused", first=first, last=last, reason=type(error).__name__)
+            return None
+        self._chunk = min(LARGEST_CHUNK, self._chunk + max(1, self._chunk // 10))
+        return events
+
+    def _head(self) -> int:
+        return int(self._escrow.web3.eth.block_number)
+
+    def _hash_at(self, number: int) -> str | None:
+        try:
+            return self._block(number).hash
+        except BlockNotFound:
+            return None
+
+    def _block(self, number: BlockIdentifier) -> Block:
+        block = self._escrow.web3.eth.get_block(number)
+        return Block(block["number"], HexBytes(block["hash"]).to_0x_hex(), block["timestamp"])
+
+
+def _position(cursor: ChainCursor | None) -> tuple[int, str] | None:
+    return None if cursor is None else (cursor.block_number, cursor.block_hash)

@@ -1,0 +1,265 @@
+"""SQL of the outbox and of the relayer's transactions. Nothing here commits."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import exists, func, or_, update
+from sqlmodel import Session, col, select
+
+from aitbc_coordinator.settlement.models import (
+    LIVE_STATES,
+    Attestation,
+    AttestationKind,
+    Booking,
+    BookingState,
+    RelayState,
+    RelayTransaction,
+)
+
+MAX_ATTEMPTS = 3
+"""After so many batches that did not close its booking, an attestation is left for a person."""
+
+_OPEN = col(Booking.state) == BookingState.OPEN
+
+
+def find_attestation(session: Session, booking_id: str) -> Attestation | None:
+    query = select(Attestation).where(
+        col(Attestation.booking_id) == booking_id,
+        col(Attestation.kind) == AttestationKind.COMPLETION,
+    )
+    return session.exec(query).first()
+
+
+def attestations(session: Session, booking_ids: Iterable[str]) -> dict[str, Attestation]:
+    query = select(Attestation).where(col(Attestation.booking_id).in_(list(booking_ids)))
+    return {found.booking_id: found for found in session.exec(query)}
+
+
+def add_attestation(session: Session, attestation: Attestation) -> None:
+    session.add(attestation)
+    session.flush()
+
+
+def due_bookings(
+    session: Session, ended_by: int, claimable_after: int, limit: int
+) -> Sequence[str]:
+    """Ids of open bookings without an attestation that ended by a time, or were refused.
+
+    Those that ended at or before `claimable_after` are past their claim window, and left out.
+    """
+    attested = exists().where(col(Attestation.booking_id) == col(Booking.id))
+    query = (
+        select(col(Booking.id))
+        .where(
+            _OPEN,
+            col(Booking.ends_at) > claimable_after,
+            or_(col(Booking.ends_at) <= ended_by, col(Booking.refused)),
+            ~attested,
+        )
+        .order_by(col(Booking.ends_at), col(Booking.id))
+    )
+    return session.exec(query.limit(limit)).all()
+
+
+def unsettled(
+    session: Session, claimable_after: int, limit: int
+) -> list[tuple[Attestation, Booking]]:
+    """Attestations that wait for a batch, those that never failed first."""
+    query = (
+        select(Attestation, Booking)
+        .join(Booking, col(Booking.id) == col(Attestation.booking_id))
+        .where(
+            ~col(Attestation.settled),
+            col(Attestation.batch_id).is_(None),
+            col(Attestation.attempts) < MAX_ATTEMPTS,
+            col(Booking.ends_at) > claimable_after,
+            _OPEN,
+        )
+        .order_by(col(Attestation.attempts), col(Attestation.id))
+    )
+    return list(session.exec(query.limit(limit)))
+
+
+def stuck(session: Session, claimable_after: int) -> Sequence[str]:
+    """Short ids of open bookings in their claim window that are not going to be retried."""
+    query = (
+        select(col(Booking.short_id))
+        .join(Attestation, col(Booking.id) == col(Attestation.booking_id))
+        .where(
+            ~col(Attestation.settled),
+            col(Attestation.batch_id).is_(None),
+            col(Attestation.attempts) >= MAX_ATTEMPTS,
+            col(Booking.ends_at) > claimable_after,
+            _OPEN,
+        )
+    )
+    return session.exec(query).all()
+
+
+def take(session: Session, attestation_ids: Iterable[int | None], batch_id: str) -> None:
+    """Give to a batch those attestations that are still free."""
+    session.exec(
+        update(Attestation)
+        .where(
+            col(Attestation.id).in_(list(attestation_ids)),
+            col(Attestation.batch_id).is_(None),
+            ~col(Attestation.settled),
+        )
+        .values(batch_id=batch_id)
+    )
+
+
+def count_attempt(session: Session, attestation_ids: Iterable[int | None]) -> None:
+    session.exec(
+        update(Attestation)
+        .where(col(Attestation.id).in_(list(attestation_ids)))
+        .values(attempts=col(Attestation.attempts) + 1)
+    )
+
+
+def mark_settled(session: Session) -> None:
+    """An attestation whose booking is closed, by whichever event, has nothing left to do."""
+    closed = exists().where(
+        col(Booking.id) == col(Attestation.booking_id),
+        col(Booking.state) == BookingState.CLOSED,
+    )
+    session.exec(update(Attestation).where(~col(Attestation.settled), closed).values(settled=True))
+
+
+def reopen(session: Session, booking_ids: Iterable[str]) -> None:
+    """A reorg took the closing of bookings back."""
+    closed = exists().where(
+        col(Booking.id) == col(Attestation.booking_id),
+        col(Booking.state) == BookingState.CLOSED,
+    )
+    session.exec(
+        update(Attestation)
+        .where(col(Attestation.booking_id).in_(list(booking_ids)), ~closed)
+        .values(settled=False)
+    )
+
+
+def release_spent(session: Session) -> None:
+    """Free what a finished transaction left unsettled; being mined in vain counts as an attempt."""
+    for state, mined, attempts in (
+        (RelayState.FINAL, True, 1),
+        (RelayState.FAILED, True, 1),
+        (RelayState.FAILED, False, 0),
+    ):
+        was_mined = col(RelayTransaction.mined_block).is_not(None)
+        spent = select(col(RelayTransaction.batch_id)).where(
+            col(RelayTransaction.state) == state, was_mined if mined else ~was_mined
+        )
+        session.exec(
+            update(Attestation)
+            .where(~col(Attestation.settled), col(Attestation.batch_id).in_(spent))
+            .values(batch_id=None, attempts=col(Attestation.attempts) + attempts)
+        )
+
+
+def add_transaction(session: Session, transaction: RelayTransaction) -> None:
+    session.add(transaction)
+    session.flush()
+
+
+def live_transactions(session: Session, sender: str) -> list[list[RelayTransaction]]:
+    """For each nonce with a transaction under way, all that were signed for it, by nonce."""
+    live = select(col(RelayTransaction.nonce)).where(
+        col(RelayTransaction.sender) == sender, col(RelayTransaction.state).in_(LIVE_STATES)
+    )
+    query = (
+        select(RelayTransaction)
+        .where(
+            col(RelayTransaction.sender) == sender,
+            col(RelayTransaction.nonce).in_(live),
+            col(RelayTransaction.state) != RelayState.FAILED,
+        )
+        .order_by(col(RelayTransaction.nonce), col(RelayTransaction.bump))
+    )
+    groups: dict[int, list[RelayTransaction]] = {}
+    for transaction in session.exec(query):
+        groups.setdefault(transaction.nonce, []).append(transaction)
+    return list(groups.values())
+
+
+def free_nonce(session: Session, sender: str, from_nonce: int) -> tuple[int, int]:
+    """The lowest nonce from `from_nonce` on that no transaction owns, and its next `bump`."""
+    query = (
+        select(
+            col(RelayTransaction.nonce),
+            func.max(col(RelayTransaction.bump)),
+            func.count().filter(
+                or_(
+                    col(RelayTransaction.state) != RelayState.FAILED,
+                    col(RelayTransaction.mined_block).is_not(None),
+                )
+            ),
+        )
+        .where(col(RelayTransaction.sender) == sender, col(RelayTransaction.nonce) >= from_nonce)
+        .group_by(col(RelayTransaction.nonce))
+    )
+    known = {nonce: (bump, owners) for nonce, bump, owners in session.exec(query)}
+    nonce = from_nonce
+    while nonce in known and known[nonce][1]:
+        nonce += 1
+    return nonce, known[nonce][0] + 1 if nonce in known else 0
+
+
+def set_state(
+    session: Session,
+    transactions: Iterable[RelayTransaction],
+    state: RelayState,
+    *,
+    mined_block: int | None = None,
+) -> None:
+    session.exec(
+        update(RelayTransaction)
+        .where(col(RelayTransaction.id).in_([found.id for found in transactions]))
+        .values(state=state, mined_block=mined_block)
+    )
+
+
+def mark_sent(session: Session, transaction: RelayTransaction, head: int) -> None:
+    session.exec(
+        update(RelayTransaction)
+        .where(
+            col(RelayTransaction.id) == transaction.id,
+            col(RelayTransaction.state) == RelayState.SIGNED,
+        )
+        .values(state=RelayState.SENT, sent_block=head)
+    )
+
+
+def unmine_above(session: Session, number: int) -> None:
+    """A reorg took blocks back: what was mined in them is under way again, bumps included."""
+    mined = select(RelayTransaction).where(col(RelayTransaction.mined_block) > number)
+    for transaction in session.exec(mined).all():
+        session.exec(
+            update(RelayTransaction)
+            .where(
+                col(RelayTransaction.sender) == transaction.sender,
+                col(RelayTransaction.nonce) == transaction.nonce,
+                or_(
+                    col(RelayTransaction.state) != RelayState.FAILED,
+                    col(RelayTransaction.id) == transaction.id,
+                ),
+            )
+            .values(state=RelayState.SENT, mined_block=None)
+        )
+
+
+def newest_transactions(session: Session, batch_ids: Iterable[str]) -> dict[str, RelayTransaction]:
+    """The transaction that carries a batch, or will: the mined one, else the last signed."""
+    query = (
+        select(RelayTransaction)
+        .where(
+            col(RelayTransaction.batch_id).in_(list(batch_ids)),
+            col(RelayTransaction.state).in_(LIVE_STATES),
+        )
+        .order_by(col(RelayTransaction.bump))
+    )
+    found: dict[str, RelayTransaction] = {}
+    for transaction in session.exec(query):
+        kept = found.get(transaction.batch_id)
+        if kept is None or kept.state != RelayState.MINED:
+            found[transaction.batch_id] = transaction
+    return found

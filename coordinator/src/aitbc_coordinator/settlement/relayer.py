@@ -1,0 +1,303 @@
+"""Carries signed batches to the chain: one sender, each nonce owned by one batch.
+
+A transaction is persisted before it is broadcast, and is broadcast again, the same bytes, until it
+is mined. Every method looks at the database and the chain, makes them agree a step further, and
+can be repeated or cut short anywhere.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+from sqlmodel import Session
+from web3.contract.contract import ContractFunction
+from web3.exceptions import TransactionNotFound, Web3RPCError
+from web3.types import TxReceipt
+
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.transactions import GAS_MARGIN_PERCENT
+from aitbc.errors import ChainError
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.settlement import outbox, repository
+from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState, RelayTransaction
+
+MAX_IN_FLIGHT = 4
+STUCK_AFTER_BLOCKS = 6
+GAS_LIMIT = 16_000_000
+"""Chains refuse a transaction above 16,777,216 gas (EIP-7825)."""
+GWEI = 10**9
+
+_TAKEN = ("already", "nonce too low", "underpriced", "less than block base fee")
+"""Refusals that count as sent: the node has it, had it, or wants the better price that being stuck
+brings."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """EIP-1559 fees in wei per unit of gas."""
+
+    max_fee: int
+    priority_fee: int
+
+    def bumped(self) -> "Fees":
+        """An eighth more of both, rounded up: nodes take no smaller replacement than a tenth."""
+        return Fees(-(-self.max_fee * 9 // 8), -(-self.priority_fee * 9 // 8))
+
+    def at_least(self, other: "Fees") -> "Fees":
+        return Fees(max(self.max_fee, other.max_fee), max(self.priority_fee, other.priority_fee))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the escrow that is ready to be signed."""
+
+    verb: str
+    booking_ids: tuple[str, ...]
+    calldata: str
+    gas: int
+    fees: Fees
+    next_nonce: int
+    """The sender's, according to the chain."""
+
+
+class Relayer:
+    """Sends as one account. `escrow` is read and called; the account signs transactions only."""
+
+    def __init__(self, context: Context, escrow: Escrow, account: LocalAccount) -> None:
+        self._context = context
+        self._database = context.database
+        self._escrow = escrow
+        self._eth = escrow.web3.eth
+        self._account = account
+        self._ceiling = context.settings.maximum_fee_gwei * GWEI
+
+    @property
+    def address(self) -> str:
+        return str(self._account.address)
+
+    def in_flight(self) -> int:
+        with self._database.read() as session:
+            return len(outbox.live_transactions(session, self.address))
+
+    def prepare(
+        self, verb: str, booking_ids: tuple[str, ...], function: ContractFunction
+    ) -> Call | None:
+        """Estimate a call; None when it would need more gas than one transaction may have.
+
+        Raises web3's ContractLogicError when the call would revert, ChainError when gas costs
+        more than the configured ceiling.
+        """
+        estimate = function.estimate_gas({"from": self._account.address})
+        gas = estimate + estimate * GAS_MARGIN_PERCENT // 100
+        if gas > GAS_LIMIT:
+            return None
+        return Call(
+            verb=verb,
+            booking_ids=booking_ids,
+            calldata=self._escrow.contract.encode_abi(verb, args=function.args),
+            gas=gas,
+            fees=self._current_fees(),
+            next_nonce=self._eth.get_transaction_count(self._account.address),
+        )
+
+    def enqueue(self, session: Session, call: Call) -> str:
+        """Give a call the next nonce, sign it and persist it; return its new batch's id."""
+        nonce, bump = outbox.free_nonce(session, self.address, call.next_nonce)
+        batch_id = uuid4().hex
+        row = RelayTransaction(
+            batch_id=batch_id,
+            sender=self.address,
+            nonce=nonce,
+            bump=bump,
+            tx_hash="",
+            raw="",
+            kind=call.verb,
+            payload=json.dumps(call.booking_ids),
+            calldata=call.calldata,
+            state=RelayState.SIGNED,
+            gas=call.gas,
+            max_fee=call.fees.max_fee,
+            priority_fee=call.fees.priority_fee,
+            created_at=self._context.now(),
+        )
+        outbox.add_transaction(session, self._signed(row))
+        return batch_id
+
+    def observe(self) -> None:
+        """Record which transactions were mined, which were un-mined, and which are final.
+
+        Final means: in a block that the follower has indexed, so that the events of the bookings
+        that it closed are in the database already.
+        """
+        with self._database.read() as session:
+            cursor = repository.cursor(session)
+            groups = outbox.live_transactions(session, self.address)
+        followed = -1 if cursor is None else cursor.block_number
+        for group in groups:
+            self._observe(group, followed)
+
+    def broadcast(self) -> None:
+        """Send what is signed and not in a block, again where the node has forgotten it.
+
+        Raises ChainError, when all were tried, if the node refused one: it is kept, and sent
+        again by the next pass.
+        """
+        refusals = []
+        for group in self._pending():
+            newest = group[-1]
+            if newest.state == RelayState.SENT and self._is_known(newest):
+                continue
+            refusal = self._send(newest)
+            if refusal is not None:
+                refusals.append(refusal)
+                continue
+            head = int(self._eth.block_number)
+            with self._database.session() as session:
+                outbox.mark_sent(session, newest, head)
+        if refusals:
+            raise ChainError(refusals[0])
+
+    def bump(self) -> None:
+        """Sign a dearer replacement for what is stuck: same nonce, same call.
+
+        Raises ChainError, when all were tried, if one would cost more than the ceiling.
+        """
+        groups = self._pending()
+        if not groups:
+            return
+        head = int(self._eth.block_number)
+        too_dear = None
+        for group in groups:
+            newest = group[-1]
+            if newest.sent_block is None or head - newest.sent_block < STUCK_AFTER_BLOCKS:
+                continue
+            fees = Fees(newest.max_fee, newest.priority_fee).bumped()
+            if fees.max_fee > self._ceiling:
+                too_dear = newest
+                continue
+            self._replace(newest, fees)
+        if too_dear is not None:
+            raise ChainError(
+                f"transaction {too_dear.tx_hash} is stuck at the fee ceiling",
+                hint="raise maximum_fee_gwei, or wait for gas to become cheaper",
+            )
+
+    def _observe(self, group: list[RelayTransaction], followed: int) -> None:
+        for transaction in group:
+            receipt = self._receipt(transaction.tx_hash)
+            if receipt is not None:
+                self._record_mined(group, transaction, receipt, followed)
+                return
+        if any(transaction.state == RelayState.MINED for transaction in group):
+            with self._database.session() as session:
+                outbox.set_state(session, group, RelayState.SENT)
+            _log.warning("settlement un-mined", nonce=group[0].nonce)
+        elif followed >= 0 and self._confirmed_nonce(followed) > group[0].nonce:
+            with self._database.session() as session:
+                outbox.set_state(session, group, RelayState.FAILED)
+            _log.error("nonce used by another program", sender=self.address, nonce=group[0].nonce)
+
+    def _record_mined(
+        self,
+        group: list[RelayTransaction],
+        mined: RelayTransaction,
+        receipt: TxReceipt,
+        followed: int,
+    ) -> None:
+        block = int(receipt["blockNumber"])
+        state = RelayState.MINED
+        if block <= followed:
+            state = RelayState.FINAL if receipt["status"] == 1 else RelayState.FAILED
+        if mined.state == state and mined.mined_block == block:
+            return
+        others = [other for other in group if other.id != mined.id]
+        with self._database.session() as session:
+            outbox.set_state(session, others, RelayState.REPLACED)
+            outbox.set_state(session, [mined], state, mined_block=block)
+        _log.info("settlement", state=state.value, tx_hash=mined.tx_hash, block=block)
+
+    def _pending(self) -> list[list[RelayTransaction]]:
+        """The transactions of each nonce that has none in a block, the newest last."""
+        with self._database.read() as session:
+            groups = outbox.live_transactions(session, self.address)
+        return [
+            group
+            for group in groups
+            if all(transaction.state in PENDING_STATES for transaction in group)
+        ]
+
+    def _send(self, transaction: RelayTransaction) -> str | None:
+        """Broadcast; return why the node refuses it, or None when it has it (or had it)."""
+        try:
+            self._eth.send_raw_transaction(HexBytes(transaction.raw))
+        except Web3RPCError as error:
+            text = str(error.message).lower()
+            if any(words in text for words in _TAKEN):
+                return None
+            if "insufficient funds" in text:
+                return f"the relayer {self.address} has too little coin for gas: send it some"
+            return f"the node refuses transaction {transaction.tx_hash}: {error.message}"
+        _log.info("settlement sent", tx_hash=transaction.tx_hash, nonce=transaction.nonce)
+        return None
+
+    def _replace(self, stuck: RelayTransaction, fees: Fees) -> None:
+        current = self._current_fees()
+        fees = fees.at_least(Fees(min(current.max_fee, self._ceiling), current.priority_fee))
+        copied = stuck.model_dump(exclude={"id", "state", "sent_block", "mined_block"})
+        row = RelayTransaction(**copied, state=RelayState.SIGNED)
+        row.bump += 1
+        row.max_fee = fees.max_fee
+        row.priority_fee = min(fees.priority_fee, fees.max_fee)
+        row.created_at = self._context.now()
+        with self._database.session() as session:
+            outbox.add_transaction(session, self._signed(row))
+        _log.warning("settlement stuck, fee raised", nonce=row.nonce, max_fee=str(row.max_fee))
+
+    def _signed(self, row: RelayTransaction) -> RelayTransaction:
+        transaction: dict[str, Any] = {
+            "type": 2,
+            "chainId": self._escrow.domain.chain_id,
+            "nonce": row.nonce,
+            "to": self._escrow.contract.address,
+            "value": 0,
+            "data": row.calldata,
+            "gas": row.gas,
+            "maxFeePerGas": row.max_fee,
+            "maxPriorityFeePerGas": row.priority_fee,
+        }
+        signed = self._account.sign_transaction(transaction)
+        row.tx_hash = HexBytes(signed.hash).to_0x_hex()
+        row.raw = HexBytes(signed.raw_transaction).to_0x_hex()
+        return row
+
+    def _current_fees(self) -> Fees:
+        base = int(self._eth.get_block("latest")["baseFeePerGas"])
+        tip = int(self._eth.max_priority_fee)
+        if base + tip > self._ceiling:
+            raise ChainError(
+                f"gas costs {(base + tip) // GWEI} gwei, more than the ceiling",
+                hint="raise maximum_fee_gwei, or wait for gas to become cheaper",
+            )
+        return Fees(min(2 * base + tip, self._ceiling), tip)
+
+    def _receipt(self, tx_hash: str) -> TxReceipt | None:
+        try:
+            return self._eth.get_transaction_receipt(HexBytes(tx_hash))
+        except TransactionNotFound:
+            return None
+
+    def _is_known(self, transaction: RelayTransaction) -> bool:
+        try:
+            self._eth.get_transaction(HexBytes(transaction.tx_hash))
+        except TransactionNotFound:
+            return False
+        return True
+
+    def _confirmed_nonce(self, block: int) -> int:
+        return int(self._eth.get_transaction_count(self._account.address, block))

@@ -1,0 +1,124 @@
+"""Lists of bookings: what one asks for, and the SQL that finds it."""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import ColumnElement, not_, or_, tuple_
+from sqlmodel import Session, col, select
+
+from aitbc.protocol.states import BookingStatus
+from aitbc.protocol.types import Address
+from aitbc_coordinator.errors import Invalid
+from aitbc_coordinator.settlement.models import Attestation, Booking, BookingState
+
+CLOSING_EVENTS: dict[BookingStatus, tuple[str, ...]] = {
+    BookingStatus.SETTLED: ("Settled", "SettledInFull", "Claimed"),
+    BookingStatus.CANCELLED: ("Cancelled",),
+    BookingStatus.RECLAIMED: ("Reclaimed",),
+}
+"""How a booking came to its last status."""
+
+_PLACE = re.compile(r"([0-9]{1,10}):(0x[0-9a-f]{64})")
+
+
+class BookingQuery(BaseModel):
+    """The query string of a list. Each filter that is given narrows it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    buyer: Address | None = None
+    provider: Address | None = None
+    gpu: Annotated[str | None, Field(pattern=r"^[0-9a-z-]{1,16}$")] = None
+    status: BookingStatus | None = None
+    open: bool | None = Field(None, description="Whether money is still in the escrow")
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=128, description="`next_cursor` of a page")
+
+
+class Place(NamedTuple):
+    """Sort key of a booking: lists go from the newest to the oldest."""
+
+    funded_at: int
+    booking_id: str
+
+    def cursor(self) -> str:
+        """This place as an opaque string."""
+        text = f"{self.funded_at}:{self.booking_id}"
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, cursor: str) -> Self:
+        """The place that `cursor` stands for. Raises Invalid when it stands for none."""
+        try:
+            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        except (binascii.Error, ValueError):
+            text = ""
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            raise Invalid("invalid", "cursor: not one that this coordinator gave out")
+        return cls(int(match[1]), match[2])
+
+
+def find(
+    session: Session, query: BookingQuery, now: int, after: Place | None, limit: int
+) -> Sequence[Booking]:
+    """Bookings that match, from the one that follows `after`."""
+    attestation = col(Attestation.booking_id) == col(Booking.id)
+    found = select(Booking).outerjoin(Attestation, attestation).where(*_conditions(query, now))
+    if after is not None:
+        place = tuple_(col(Booking.funded_at), col(Booking.id))
+        found = found.where(place < tuple_(after.funded_at, after.booking_id))
+    found = found.order_by(col(Booking.funded_at).desc(), col(Booking.id).desc())
+    return session.exec(found.limit(limit)).all()
+
+
+def with_prefix(session: Session, prefix: str, limit: int) -> Sequence[Booking]:
+    """Bookings whose id or short id begins with `prefix`."""
+    query = select(Booking).where(
+        or_(
+            col(Booking.id).startswith(prefix, autoescape=True),
+            col(Booking.short_id).startswith(prefix, autoescape=True),
+        )
+    )
+    return session.exec(query.limit(limit)).all()
+
+
+def _conditions(query: BookingQuery, now: int) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if query.buyer is not None:
+        found.append(col(Booking.buyer) == query.buyer)
+    if query.provider is not None:
+        found.append(col(Booking.provider) == query.provider)
+    if query.gpu is not None:
+        found.append(col(Booking.gpu_id) == query.gpu)
+    if query.open is not None:
+        state = BookingState.OPEN if query.open else BookingState.CLOSED
+        found.append(col(Booking.state) == state)
+    if query.status is not None:
+        found += _has_status(query.status, now)
+    return found
+
+
+def _has_status(status: BookingStatus, now: int) -> list[ColumnElement[bool]]:
+    """The conditions under which `bookings.status_of` gives a status."""
+    if status in CLOSING_EVENTS:
+        return [col(Booking.closing_event).in_(CLOSING_EVENTS[status])]
+    is_open = col(Booking.state) == BookingState.OPEN
+    if status == BookingStatus.REFUSED:
+        return [is_open, col(Booking.refused).is_(True)]
+    kept = [is_open, not_(col(Booking.refused))]
+    batched = col(Attestation.batch_id).is_not(None)
+    starts_at, ends_at = col(Booking.starts_at), col(Booking.ends_at)
+    unattested = [*kept, col(Attestation.id).is_(None)]
+    conditions = {
+        BookingStatus.SETTLING: [*kept, batched],
+        BookingStatus.ATTESTED: [*kept, col(Attestation.id).is_not(None), not_(batched)],
+        BookingStatus.FUNDED: [*unattested, starts_at > now],
+        BookingStatus.ACTIVE: [*unattested, starts_at <= now, ends_at > now],
+        BookingStatus.ENDED: [*unattested, ends_at <= now],
+    }
+    return conditions[status]

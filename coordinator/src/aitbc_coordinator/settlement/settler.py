@@ -1,0 +1,162 @@
+"""Makes the chain agree with the outbox: attests what is due, and settles it in batches."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import structlog
+from hexbytes import HexBytes
+from sqlmodel import Session
+from web3.contract.contract import ContractFunction
+from web3.exceptions import ContractLogicError
+
+from aitbc.chain.escrow import Escrow
+from aitbc.protocol.messages import Completion, SettleEach, SettleMany
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.cursor import chain_time
+from aitbc_coordinator.settlement import attestations, outbox
+from aitbc_coordinator.settlement.models import Attestation, Booking
+from aitbc_coordinator.settlement.relayer import MAX_IN_FLIGHT, Relayer
+
+_log = structlog.get_logger(__name__)
+
+
+class Item(NamedTuple):
+    attestation: Attestation
+    booking: Booking
+
+    @property
+    def in_full(self) -> bool:
+        return self.attestation.earned == self.booking.amount
+
+
+class Settler:
+    """Every method is a step that can be repeated, and cut short anywhere."""
+
+    def __init__(self, context: Context, escrow: Escrow, relayer: Relayer) -> None:
+        self._context = context
+        self._database = context.database
+        self._escrow = escrow
+        self._relayer = relayer
+
+    def step(self) -> None:
+        """All steps once. Raises ChainError when the node fails or refuses."""
+        self.attest()
+        self._relayer.observe()
+        self.reconcile()
+        # What is under way comes first: anything new waits behind its nonce.
+        self._relayer.broadcast()
+        self._relayer.bump()
+        self.settle()
+        self._relayer.broadcast()
+
+    def attest(self) -> None:
+        """Attest every booking that is due, each in a transaction of its own."""
+        with self._database.read() as session:
+            due = attestations.due(session, self._context)
+        for booking_id in due:
+            self._database.transact(
+                partial(attestations.attest, context=self._context, booking_id=booking_id)
+            )
+            _log.info("attested", booking=booking_id)
+
+    def reconcile(self) -> None:
+        """Tick off what is closed on the chain; free for another batch what was not."""
+        with self._database.session() as session:
+            outbox.mark_settled(session)
+            outbox.release_spent(session)
+
+    def settle(self) -> None:
+        """Persist signed transactions for what is unsettled; `Relayer.broadcast` sends them."""
+        while self._relayer.in_flight() < MAX_IN_FLIGHT:
+            items = self._next_batch()
+            if not items or not self._enqueue(items):
+                return
+
+    def stuck(self) -> Sequence[str]:
+        """Short ids of bookings that could not be settled, and need a person."""
+        with self._database.read() as session:
+            return outbox.stuck(session, self._claimable_after(chain_time(session)))
+
+    def _next_batch(self) -> list[Item]:
+        """Attestations of one verb; one that failed before goes alone."""
+        with self._database.read() as session:
+            found = outbox.unsettled(
+                session,
+                self._claimable_after(chain_time(session)),
+                self._context.settings.batch_size,
+            )
+        items = [Item(attestation, booking) for attestation, booking in found]
+        if not items or items[0].attestation.attempts:
+            return items[:1]
+        first = items[0]
+        batch = [
+            item
+            for item in items
+            if item.in_full == first.in_full and not item.attestation.attempts
+        ]
+        # Side by side, the bookings of one provider are paid by one transfer.
+        return sorted(batch, key=lambda item: (item.booking.provider, item.booking.id))
+
+    def _enqueue(self, items: list[Item]) -> bool:
+        """Sign and persist a batch, smaller where gas demands it. False when it cannot be made."""
+        function = self._call(items)
+        ids = tuple(item.booking.id for item in items)
+        try:
+            call = self._relayer.prepare(function.fn_name, ids, function)
+        except ContractLogicError as error:
+            _log.error("batch would revert", bookings=ids, reason=str(error))
+            self._count_attempt(items)
+            return False
+        if call is None:
+            if len(items) == 1:
+                self._count_attempt(items)
+                return False
+            return self._enqueue(items[: len(items) // 2])
+
+        def work(session: Session) -> None:
+            batch_id = self._relayer.enqueue(session, call)
+            outbox.take(session, [item.attestation.id for item in items], batch_id)
+
+        self._database.transact(work)
+        return True
+
+    def _call(self, items: list[Item]) -> ContractFunction:
+        """The batch as a call of the escrow, with the attester's signature over it."""
+        functions, attester = self._escrow.functions, self._context.attester
+        ids = tuple(item.booking.id for item in items)
+        if items[0].in_full:
+            signature = attester.sign(SettleMany(booking_ids=ids))
+            full: ContractFunction = functions.settleMany(
+                [HexBytes(booking_id) for booking_id in ids], HexBytes(signature)
+            )
+            return full
+        completions = tuple(
+            Completion(
+                booking_id=item.booking.id,
+                earned=item.attestation.earned,
+                evidence=item.attestation.evidence_digest,
+            )
+            for item in items
+        )
+        signature = attester.sign(SettleEach(completions=completions))
+        split: ContractFunction = functions.settleEach(
+            [
+                (
+                    item.booking.terms.abi_values(),
+                    item.attestation.earned,
+                    HexBytes(item.attestation.evidence_digest),
+                )
+                for item in items
+            ],
+            HexBytes(signature),
+        )
+        return split
+
+    def _count_attempt(self, items: list[Item]) -> None:
+        with self._database.session() as session:
+            outbox.count_attempt(session, [item.attestation.id for item in items])
+
+    def _claimable_after(self, now: int) -> int:
+        """A booking that ended by then is past its claim window: only its buyer can take it."""
+        return now - self._context.market.claim_window

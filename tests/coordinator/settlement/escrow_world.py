@@ -1,0 +1,303 @@
+"""A real node with a real escrow, and the people and machines around it."""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+from eth_account import Account
+from hexbytes import HexBytes
+from signed import NOW, Clock, Wallet, listing, quote_request
+from sqlmodel import Session, select
+from web3 import HTTPProvider, Web3
+from web3.exceptions import TransactionNotFound
+
+from aitbc.chain.escrow import Escrow
+from aitbc.protocol import wire
+from aitbc.protocol.artifacts import load_artifact
+from aitbc.protocol.messages import Domain, Heartbeat, SessionGrant, Terms
+from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.settlement import models, outbox, repository
+from aitbc_coordinator.settlement.follower import Follower
+from aitbc_coordinator.settlement.relayer import Relayer
+from aitbc_coordinator.settlement.settler import Settler
+
+ANVIL = Path(__file__).parents[3] / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+COIN = 10**18
+FEE_BPS = 100
+CLAIM_WINDOW = 86_400
+FEE_RECIPIENT = Web3.to_checksum_address("0x" + "fe" * 20)
+ZERO = "0x" + "00" * 20
+HEARTBEAT_SECONDS = 30
+
+
+@contextmanager
+def run_anvil() -> Iterator[str]:
+    """A node of its own, whose first block is of `NOW`; its URL."""
+    command = [ANVIL, "--port", "0", "--timestamp", str(NOW), "--chain-id", "31337"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                found = re.search(r"Listening on (\S+)", line)
+                if found:
+                    yield f"http://{found[1]}"
+                    break
+        finally:
+            process.kill()
+
+
+@dataclass
+class Node:
+    """What a test makes a node do. Time on the chain moves only when a test moves it."""
+
+    web3: Web3
+    clock: Clock
+    sent: dict[str, list[HexBytes]] = field(default_factory=dict)
+    """By sender: hashes of transactions, some of which a reorg may have taken back."""
+
+    @classmethod
+    def at(cls, url: str, clock: Clock) -> "Node":
+        return cls(Web3(HTTPProvider(url)), clock)
+
+    def call(self, method: str, *params: Any) -> Any:
+        answer = self.web3.provider.make_request(method, list(params))
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def mine(self, blocks: int = 1, *, at: int | None = None) -> None:
+        """Mine blocks a second apart, the first of them at a time."""
+        for number in range(blocks):
+            self._next_block(at if number == 0 else None)
+            self.call("evm_mine")
+        self._sync()
+
+    def drain(self) -> None:
+        """Wait until the node has mined what it was sent."""
+        while int(self.call("txpool_status")["pending"], 16):
+            time.sleep(0.01)
+
+    def deploy_escrow(self, attester: str) -> Escrow:
+        artifact = load_artifact("NativeEscrow")
+        contract = self.web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+        self._next_block()
+        deployment = contract.constructor(attester, ZERO, FEE_BPS, FEE_RECIPIENT, CLAIM_WINDOW)
+        receipt = self.web3.eth.wait_for_transaction_receipt(
+            deployment.transact({"from": self.web3.eth.accounts[0]}), timeout=20
+        )
+        self._sync()
+        domain = Domain(chain_id=31_337, escrow=receipt["contractAddress"])
+        return Escrow(self.web3, domain, "NativeEscrow")
+
+    def give_coin(self, address: str, amount: int = 100 * COIN) -> None:
+        self.call("anvil_setBalance", address, hex(amount))
+
+    def send(self, wallet: Wallet, function: Any, value: int = 0) -> Any:
+        """A person's transaction, mined at once; its receipt."""
+        self._next_block()
+        address = wallet.account.address
+        transaction = function.build_transaction(
+            {
+                "from": address,
+                "value": value,
+                "nonce": self.web3.eth.get_transaction_count(address, "latest"),
+                "gas": 500_000,
+            }
+        )
+        raw = wallet.account.sign_transaction(transaction).raw_transaction
+        receipt = self.web3.eth.wait_for_transaction_receipt(
+            self.web3.eth.send_raw_transaction(raw), timeout=20
+        )
+        self._sync()
+        assert receipt["status"] == 1
+        self.sent.setdefault(address, []).append(receipt["transactionHash"])
+        return receipt
+
+    def gas_paid(self, address: str) -> int:
+        spent = 0
+        for tx_hash in self.sent.get(address, []):
+            with suppress(TransactionNotFound):
+                receipt = self.web3.eth.get_transaction_receipt(tx_hash)
+                spent += receipt["gasUsed"] * receipt["effectiveGasPrice"]
+        return spent
+
+    def _next_block(self, at: int | None = None) -> None:
+        latest = self.web3.eth.get_block("latest")["timestamp"]
+        self.call("evm_setNextBlockTimestamp", max(latest + 1, at or 0))
+
+    def _sync(self) -> None:
+        self.clock.now = self.web3.eth.get_block("latest")["timestamp"]
+
+
+@dataclass
+class World:
+    """A market on a node: provider with a listed GPU, buyer, and the coordinator's parts."""
+
+    node: Node
+    escrow: Escrow
+    context: Context
+    client: httpx.Client
+    relayer_account: Any
+    provider: Wallet
+    session_key: Wallet
+    buyer: Wallet
+    salts: Iterator[int]
+    started_with: dict[str, int]
+
+    @cached_property
+    def gpu_id(self) -> str:
+        signed = listing(self.provider, signed_at=self.context.now(), **PRICES)
+        return str(self.post("/gpus", signed)["id"])
+
+    def restart(self) -> "Coordinator":
+        """The follower and the settler as a new process would make them."""
+        return Coordinator(self)
+
+    def post(self, path: str, body: Any, status: int | None = None) -> Any:
+        answer = self.client.post("/v1" + path, json=body.model_dump(mode="json"))
+        assert answer.status_code == status if status else answer.is_success, answer.text
+        return answer.json()
+
+    def get(self, path: str) -> Any:
+        answer = self.client.get("/v1" + path)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def booking(self, terms: Terms) -> wire.Booking:
+        return wire.Booking.model_validate(self.get(f"/bookings/{self.id_of(terms)}"))
+
+    def id_of(self, terms: Terms) -> str:
+        return terms.booking_id(self.escrow.domain)
+
+    def quote(self, duration: int = 60, starts_at: int = 0) -> Terms:
+        request = quote_request(
+            self.buyer,
+            self.gpu_id,
+            duration=duration,
+            starts_at=starts_at,
+            salt=next(self.salts),
+            max_price=COIN * 100,
+            signed_at=self.context.now(),
+        )
+        return wire.SignedQuote.model_validate(self.post("/quotes", request)).terms
+
+    def fund(self, terms: Terms) -> Any:
+        function = self.escrow.functions.fund(terms.abi_values())
+        return self.node.send(self.buyer, function, value=terms.amount)
+
+    def cancel(self, terms: Terms, by: Wallet) -> None:
+        self.node.send(by, self.escrow.functions.cancel(terms.abi_values()))
+
+    def grant(self) -> None:
+        message = SessionGrant(
+            provider=self.provider.address,
+            session_key=self.session_key.address,
+            expires_at=self.context.now() + 86_400,
+        )
+        signature = self.provider.sign(message)
+        self.post("/sessions", SignedSessionGrant(grant=message, signature=signature), 201)
+
+    def heartbeat(self, terms: Terms, sequence: int, begin: int, end: int) -> SignedHeartbeat:
+        message = Heartbeat(
+            booking_id=self.id_of(terms),
+            sequence=sequence,
+            covers_from=begin,
+            covers_until=end,
+            telemetry="{}",
+        )
+        return SignedHeartbeat(heartbeat=message, signature=self.session_key.sign(message))
+
+    def deliver(self, terms: Terms, seconds: int) -> None:
+        """Let time pass from the start on, with heartbeats for the first `seconds`."""
+        self.grant()
+        begin = terms.starts_at
+        for sequence in range(-(-seconds // HEARTBEAT_SECONDS)):
+            end = min(begin + HEARTBEAT_SECONDS, terms.starts_at + seconds)
+            self.node.mine(at=end)
+            self.post("/heartbeats", self.heartbeat(terms, sequence, begin, end))
+            begin = end
+
+    def pass_grace(self, terms: Terms) -> None:
+        """Let a booking end, and the grace after it."""
+        self.node.mine(at=terms.ends_at + self.context.settings.settle_grace)
+
+    def balance(self, address: str) -> int:
+        return int(self.node.web3.eth.get_balance(Web3.to_checksum_address(address)))
+
+    def transactions(self) -> list[models.RelayTransaction]:
+        with self.context.database.read() as session:
+            return list(session.exec(select(models.RelayTransaction)).all())
+
+    def attestation(self, terms: Terms) -> models.Attestation:
+        with self.context.database.read() as session:
+            found = outbox.find_attestation(session, self.id_of(terms))
+            assert found is not None
+            return found
+
+    def check_conservation(self, *all_terms: Terms) -> None:
+        """Every wei that was funded is with a party, credited as a fee, or in the escrow."""
+        rows = [self.booking(terms) for terms in all_terms]
+        for row in rows:
+            assert row.terms.amount == row.paid + row.fee + row.refunded + row.remaining
+            slot = self.escrow.slot(row.id)
+            assert slot.remaining == row.remaining
+        paid, refunded = sum(row.paid for row in rows), sum(row.refunded for row in rows)
+        fees, remaining = sum(row.fee for row in rows), sum(row.remaining for row in rows)
+        funded = sum(row.terms.amount for row in rows)
+        assert self._gained(self.provider) == paid
+        assert self._gained(self.buyer) == refunded - funded
+        assert self.escrow.owed(FEE_RECIPIENT) == fees
+        assert self.escrow.balance() == remaining + fees
+        assert funded == paid + refunded + fees + remaining
+
+    def _gained(self, wallet: Wallet) -> int:
+        gas = self.node.gas_paid(wallet.address)
+        return self.balance(wallet.address) + gas - self.started_with[wallet.address]
+
+
+PRICES = {"base_price": COIN, "floor_price": COIN // 2, "ceiling_price": 2 * COIN}
+
+
+class Coordinator:
+    """The background half of one process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        context, escrow = world.context, world.escrow
+        self.follower = Follower(context.database, escrow, context.settings)
+        self.relayer = Relayer(context, escrow, world.relayer_account)
+        self.settler = Settler(context, escrow, self.relayer)
+
+    def follow(self, *, confirm: bool = True) -> None:
+        """Follow the chain to its end; with `confirm`, all that was mined so far."""
+        if confirm:
+            self._world.node.mine(self._world.context.settings.confirmations)
+        while self.follower.step():
+            pass
+
+    def settle(self) -> None:
+        """One pass of the settler, whose transactions are mined and confirmed."""
+        self.settler.step()
+        self._world.node.drain()
+        self.follow()
+        self.settler.step()
+
+
+def new_wallet(domain: Domain) -> Wallet:
+    return Wallet(Account.create(), domain)
+
+
+def event_names(session: Session, booking_id: str) -> list[str]:
+    return [row.name for row in repository.events_of(session, [booking_id])]
+
+
+def broadcast_raw(world: World, transaction: models.RelayTransaction) -> None:
+    """Send a persisted transaction as a process does that dies before it records so."""
+    world.node.web3.eth.send_raw_transaction(HexBytes(transaction.raw))

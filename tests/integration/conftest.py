@@ -1,0 +1,53 @@
+"""Whole markets on real parts: one in a token and one in the chain's coin, shared by the tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local_market import LocalMarket, User, open_market
+
+GAS_MONEY = 10**17
+SETTINGS = {
+    "quote_seconds": "8",
+    "minimum_seconds": "2",
+    "heartbeat_allowance": "4",
+    "settle_grace": "2",
+    "confirmations": "1",
+    "poll_seconds": "0.3",
+}
+
+
+def _market(folder: Path, *, native: bool) -> Iterator[LocalMarket]:
+    market = open_market(folder, native=native, settings=SETTINGS)
+    try:
+        yield market
+    finally:
+        market.close()
+
+
+@pytest.fixture(scope="session")
+def token_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
+    yield from _market(tmp_path_factory.mktemp("token-market"), native=False)
+
+
+@pytest.fixture(scope="session")
+def native_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
+    yield from _market(tmp_path_factory.mktemp("native-market"), native=True)
+
+
+@pytest.fixture(scope="session")
+def provider(token_market: LocalMarket) -> User:
+    """A provider with a wallet, in the token market."""
+    user = token_market.user("the-provider")
+    user.json("init")
+    return user
+
+
+@pytest.fixture(scope="session")
+def buyer(token_market: LocalMarket) -> User:
+    """A buyer with a wallet, coin for gas and 100 test dollars, in the token market."""
+    user = token_market.user("the-buyer")
+    user.json("init")
+    token_market.fund(user.address, GAS_MONEY, 100 * 10**6)
+    return user

@@ -1,0 +1,106 @@
+"""Every command that a document prints is run, page by page, as that page's reader."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local_market import BIN, LocalMarket, Node, User, clean_environment, write_secret
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "contracts/README.md"]
+RUN_ELSEWHERE = {
+    "./scripts/demo": "test_demo.py",
+    "./scripts/test": "this very run",
+    "pip install -e ./cli\naitbc init": "test_guide.py",
+}
+
+
+def blocks(page: str) -> list[str]:
+    found = re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    return [block.strip() for block in found]
+
+
+def run(block: str, env: dict[str, str]) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_front_pages_print_nothing_that_is_not_run() -> None:
+    printed = {block for page in PAGES for block in blocks(page)}
+    for block in printed - set(RUN_ELSEWHERE):
+        run(block, clean_environment())
+    assert set(RUN_ELSEWHERE) <= printed
+
+
+def test_every_page_is_run() -> None:
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert pages == {"provider.md", "buyer.md", "auditor.md", "operator.md", "protocol.md"}
+    assert blocks("docs/protocol.md") == []
+
+
+@pytest.mark.timeout(300)
+def test_provider_buyer_and_auditor(token_market: LocalMarket, provider: User, buyer: User) -> None:
+    for block in blocks("docs/provider.md"):
+        if "unregister" not in block:
+            run(block, provider.env)
+    gpu = provider.json("marketplace", "gpu", "show", "My-GPU")["id"]
+
+    env = {**buyer.env, "GPU": gpu}
+    for block in blocks("docs/buyer.md"):
+        run(block, env)
+        booked = buyer.json("booking", "list")
+        bookings = booked if isinstance(booked, list) else booked["items"]
+        if bookings:
+            env["BOOKING"] = bookings[0]["id"]
+
+    auditor = token_market.user("the-auditor")
+    auditor.json("init")
+    env = {
+        **auditor.env,
+        "BOOKING": env["BOOKING"],
+        "RPC_URL": token_market.node.rpc_url,
+        "ESCROW": token_market.escrow,
+        "DEPLOY_BLOCK": str(token_market.deployment["deploy_block"]),
+    }
+    for block in blocks("docs/auditor.md"):
+        run(block, env)
+
+    (leave,) = (b for b in blocks("docs/provider.md") if "unregister" in b)
+    run(leave, provider.env)
+    assert provider.json("marketplace", "gpu", "show", "My-GPU")["listed"] is False
+
+
+@pytest.mark.timeout(200)
+def test_operator(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    try:
+        env = {
+            **clean_environment(),
+            "AITBC_COORDINATOR_HOME": str(tmp_path / "home"),
+            "AITBC_COORDINATOR_PASSPHRASE_FILE": str(write_secret(tmp_path / "passphrase")),
+            "SOLCX_BINARY_PATH": str(ROOT / ".venv/solcx"),
+            "APE_DATA_FOLDER": str(tmp_path / "ape"),
+            "RPC_URL": node.rpc_url,
+            "FEE_RECIPIENT": str(list(node.web3.eth.accounts)[9]),
+            "RECORDS": str(tmp_path / "records"),
+        }
+        for block in blocks("docs/operator.md"):
+            printed = run(block, env)
+            if match := re.search(r"attester\W+(0x[0-9a-fA-F]{40})", printed):
+                env["ATTESTER"] = match[1]
+        run(f"{BIN}/aitbc-coordinator migrate", env)
+        assert (tmp_path / "home" / "config.toml").exists()
+    finally:
+        node.stop()
