@@ -18,7 +18,7 @@ contract NativeEscrow is EscrowCore {
     }
 
     /// @inheritdoc EscrowCore
-    function _pull(address, uint256 amount) internal override {
+    function _pull(uint256 amount) internal override {
         require(msg.value == amount, Escrow_WrongValue(msg.value, amount));
     }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+// Solidity's own call copies all that the recipient returns: only assembly can bound that.
+/* solhint-disable no-inline-assembly */
+
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 /// @title Sending money to an account that may be hostile

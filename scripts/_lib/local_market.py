@@ -168,6 +168,8 @@ class User:
     passphrase_file: Path
     coordinator_url: str
     rpc_url: str
+    background: list[Process] = field(repr=False)
+    """What any user of the market runs; stopped with it."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -204,11 +206,16 @@ class User:
 
     def start(self, *args: str) -> Process:
         """Run `aitbc` in the background."""
-        return Process([str(BIN / "aitbc"), *args], self.home.parent / f"{self.role}.log", self.env)
+        log = self.home.parent / f"{self.role}.log"
+        process = Process([str(BIN / "aitbc"), *args], log, self.env)
+        self.background.append(process)
+        return process
 
     @property
     def address(self) -> str:
-        return str(self.json("wallet", "show")["address"])
+        """The address of this user's wallet; `aitbc init` must have made it."""
+        wallet = json.loads((self.home / "keystore" / "default.json").read_text())
+        return str(Web3.to_checksum_address("0x" + wallet["address"].removeprefix("0x")))
 
 
 def clean_environment() -> dict[str, str]:
@@ -229,6 +236,7 @@ class LocalMarket:
     coordinator_settings: dict[str, str]
     coordinator: Process = field(init=False)
     coordinator_url: str = field(init=False)
+    _background: list[Process] = field(default_factory=list)
 
     @property
     def passphrase_file(self) -> Path:
@@ -283,6 +291,7 @@ class LocalMarket:
             passphrase_file=self.passphrase_file,
             coordinator_url=self.coordinator_url,
             rpc_url=self.node.rpc_url,
+            background=self._background,
         )
 
     def fund(self, account: str, coin: int, money: int) -> None:
@@ -292,7 +301,8 @@ class LocalMarket:
             self.node.give_token(self.token, account, money)
 
     def close(self) -> None:
-        for process in (getattr(self, "coordinator", None), self.node.process):
+        """Stop what users run, then the coordinator, then the node."""
+        for process in (*self._background, getattr(self, "coordinator", None), self.node.process):
             if process is not None:
                 process.stop()
 

@@ -5,22 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.types import Wei
+
 from aitbc.chain.escrow import ZERO_ADDRESS, Escrow, open_escrow
 from aitbc.profile import Profile, save_profile
 from aitbc.protocol.artifacts import load_artifact
 from aitbc.protocol.messages import Completion, Domain, Message, Receipt, SettleMany, Terms
 from aitbc.protocol.wire import Market, SignedReceipt
 from aitbc.signing import sign
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from hexbytes import HexBytes
-from local_market import Node
-from web3 import Web3
-from web3.types import Wei
+from local_market import Node, User
 
 COIN = 10**18
 FEE_BPS = 100
 CLAIM_WINDOW = 3_600
+NOWHERE = "http://127.0.0.1:9"
 EVIDENCE = "0x" + "ee" * 32
 
 
@@ -99,7 +101,7 @@ class EscrowLab:
 
     def profile(self, home: Path, **changes: object) -> None:
         """Give a home this lab as its pinned market, with a coordinator that is not there."""
-        fields = {"coordinator_url": "http://127.0.0.1:9", "rpc_url": self.node.rpc_url}
+        fields = {"coordinator_url": NOWHERE, "rpc_url": self.node.rpc_url}
         save_profile(home, Profile.model_validate({**fields, "market": self.market, **changes}))
 
     def deploy(self, name: Any, arguments: list[Any]) -> tuple[str, int]:
@@ -205,3 +207,13 @@ class EscrowLab:
         return "0x" + bytes(tx_hash).hex()
 
 
+def user(home: Path, passphrase_file: Path, rpc_url: str, coordinator_url: str = NOWHERE) -> User:
+    """Somebody with the installed `aitbc`; by default their coordinator does not answer."""
+    return User(
+        role="user",
+        home=home,
+        passphrase_file=passphrase_file,
+        coordinator_url=coordinator_url,
+        rpc_url=rpc_url,
+        background=[],
+    )

@@ -22,7 +22,7 @@ class EscrowModel:
     remaining: dict[str, int] = field(default_factory=dict)
     owed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     received: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    left: Money = Money()
+    left: Money = field(default_factory=Money)
     owed_by_kind: dict[str, Money] = field(default_factory=lambda: defaultdict(Money))
     block: int = 0
     log_index: int = 0

@@ -1,7 +1,8 @@
 """Hypothesis strategies for the protocol's values."""
 
-from aitbc.protocol.messages import Domain, Terms
 from hypothesis import strategies as st
+
+from aitbc.protocol.messages import Domain, Terms
 
 DOMAIN = Domain(chain_id=31337, escrow="0x5FbDB2315678afecb367f032d93F642f64180aa3")
 

@@ -7,13 +7,14 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+
 from aitbc.audit.reading import LARGEST_RANGE, pin_block, read_events
 from aitbc.audit.reconcile import reconcile
 from aitbc.errors import ChainError
 from aitbc.protocol import events as ev
 from aitbc.protocol.units import format_amount, parse_amount
-from escrow_lab import CLAIM_WINDOW, EscrowLab
-from local_market import Node, User, write_secret
+from escrow_lab import CLAIM_WINDOW, EscrowLab, user
+from local_market import Node, User
 
 AMOUNT = 60_000_001
 
@@ -33,15 +34,9 @@ def lab(node: Node, request: pytest.FixtureRequest) -> EscrowLab:
 @pytest.fixture
 def auditor(lab: EscrowLab, tmp_path: Path) -> User:
     """Somebody with the market pinned; no wallet, and nobody at the coordinator's URL."""
-    user = User(
-        role="auditor",
-        home=tmp_path / "auditor",
-        passphrase_file=write_secret(tmp_path / "passphrase"),
-        coordinator_url="http://127.0.0.1:9",
-        rpc_url=lab.node.rpc_url,
-    )
-    lab.profile(user.home)
-    return user
+    somebody = user(tmp_path / "auditor", tmp_path / "none", lab.node.rpc_url)
+    lab.profile(somebody.home)
+    return somebody
 
 
 def play_everything(lab: EscrowLab) -> dict[str, str]:
@@ -175,7 +170,7 @@ def test_an_old_block_is_audited_as_it_was(lab: EscrowLab, auditor: User) -> Non
 
 def test_an_escrow_that_no_profile_knows(lab: EscrowLab, tmp_path: Path) -> None:
     lab.fund(AMOUNT)
-    stranger = User("x", tmp_path / "none", tmp_path / "none", "http://127.0.0.1:9", "")
+    stranger = user(tmp_path / "none", tmp_path / "none", "")
     escrow = lab.escrow.domain.escrow
     command = ["audit", "reconcile", "--rpc", lab.node.rpc_url, "--escrow", escrow]
     found = report(stranger.run(*command, "--format", "json"))
@@ -200,8 +195,10 @@ def test_an_escrow_that_no_profile_knows(lab: EscrowLab, tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_audited(
-    lab: EscrowLab, auditor: User, arguments: list[str], code: int, says: str
+    node: Node, tmp_path: Path, arguments: list[str], code: int, says: str
 ) -> None:
+    auditor = user(tmp_path / "auditor", tmp_path / "none", node.rpc_url)
+    EscrowLab(node).profile(auditor.home)
     done = auditor.run("audit", "reconcile", *arguments)
     assert done.returncode == code
     assert says in done.stderr

@@ -1,12 +1,13 @@
 """Named actors and factories. Every test that takes `market` runs on both escrows."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from ape.api import AccountAPI
 from ape.contracts import ContractInstance
 from ape.managers.project import ProjectManager
-from market import FEE_BPS, WINDOW, Actors, Market
+from market import FEE_BPS, WINDOW, Actors, Market, Mode
 
 ENDOWMENT = 10**15
 
@@ -53,52 +54,80 @@ def make_market(
 
 
 @pytest.fixture(scope="session")
-def native_escrow(make_market: Callable[..., Market]) -> Market:
+def native_deployment(make_market: Callable[..., Market]) -> Market:
     return make_market(None)
 
 
 @pytest.fixture(scope="session")
-def token_escrow(
+def token_deployment(
     project: ProjectManager, actors: Actors, make_market: Callable[..., Market]
 ) -> Market:
     return make_market(actors.deployer.deploy(project.TestDollar))
 
 
-@pytest.fixture(params=["native", "token"])
-def market(
-    request: pytest.FixtureRequest, native_escrow: Market, token_escrow: Market
-) -> Iterator[Market]:
-    """A fresh view of one of the two escrows; the books are checked after the test."""
-    deployed = {"native": native_escrow, "token": token_escrow}[request.param]
-    fresh = Market(deployed.escrow, deployed.token, deployed.actors)
-    yield fresh
-    fresh.check_books()
+@pytest.fixture(scope="session")
+def hostile_deployment(
+    hostile_token: ContractInstance, make_market: Callable[..., Market]
+) -> Market:
+    return make_market(hostile_token)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hostile_token(project: ProjectManager, actors: Actors) -> ContractInstance:
     return actors.deployer.deploy(project.HostileToken)
 
 
-@pytest.fixture
-def hostile_market(
-    hostile_token: ContractInstance, make_market: Callable[..., Market]
+@contextmanager
+def kept_books(deployment: Market) -> Iterator[Market]:
+    """A fresh view of an escrow; its books are checked at the end."""
+    market = Market(deployment.escrow, deployment.token, deployment.actors)
+    yield market
+    market.check_books()
+
+
+@pytest.fixture(params=["native", "token"])
+def market(
+    request: pytest.FixtureRequest, native_deployment: Market, token_deployment: Market
 ) -> Iterator[Market]:
-    """An escrow of a token that can be told to misbehave; the books are checked after the test."""
-    made = make_market(hostile_token)
-    yield made
-    made.check_books()
+    """Each of the two escrows; the books are checked after the test."""
+    with kept_books(native_deployment if request.param == "native" else token_deployment) as kept:
+        yield kept
 
 
 @pytest.fixture
-def make_wallet(
-    project: ProjectManager, actors: Actors
-) -> Callable[[AccountAPI], ContractInstance]:
-    """Deploys a contract wallet with 1 ether."""
+def native_market(native_deployment: Market) -> Iterator[Market]:
+    with kept_books(native_deployment) as kept:
+        yield kept
 
-    def make(owner: AccountAPI) -> ContractInstance:
-        wallet = actors.deployer.deploy(project.HostileWallet, owner)
-        actors.deployer.transfer(wallet, "1 ether")
-        return wallet
 
-    return make
+@pytest.fixture
+def token_market(token_deployment: Market) -> Iterator[Market]:
+    with kept_books(token_deployment) as kept:
+        yield kept
+
+
+@pytest.fixture
+def hostile_market(hostile_deployment: Market) -> Iterator[Market]:
+    """An escrow of a token that can be told to misbehave."""
+    with kept_books(hostile_deployment) as kept:
+        yield kept
+
+
+@pytest.fixture(params=["native", "token"])
+def calling_market(
+    request: pytest.FixtureRequest, native_deployment: Market, hostile_deployment: Market
+) -> Iterator[Market]:
+    """An escrow whose payments call the recipient."""
+    native = request.param == "native"
+    with kept_books(native_deployment if native else hostile_deployment) as kept:
+        if kept.token is not None:
+            kept.token.setMode(Mode.CALLS_BACK, sender=kept.actors.deployer)
+        yield kept
+
+
+@pytest.fixture(scope="session")
+def wallet(project: ProjectManager, actors: Actors) -> ContractInstance:
+    """A contract wallet of the stranger, with 1 ether."""
+    deployed = actors.deployer.deploy(project.HostileWallet, actors.stranger)
+    actors.deployer.transfer(deployed, "1 ether")
+    return deployed

@@ -1,18 +1,24 @@
 """One deployed escrow with its actors, as the tests see it."""
 
+import ast
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
 import ape
+import pytest
 from ape.api import AccountAPI, ReceiptAPI
 from ape.contracts import ContractInstance
+from ape.exceptions import ContractLogicError, CustomError
+from eth_abi import decode
 from eth_account import Account
+from eth_utils import to_checksum_address
+from eth_utils.abi import function_abi_to_4byte_selector
 from web3.contract.contract import ContractFunctions
 
 from aitbc.protocol.artifacts import load_artifact
@@ -73,6 +79,44 @@ class Actors:
 def fee(amount: int) -> int:
     """F(amount)."""
     return amount * FEE_BPS // 10_000
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Undoes on the chain what was done inside. (`ape.chain.isolate` swallows exceptions.)"""
+    snapshot = ape.chain.snapshot()
+    try:
+        yield
+    finally:
+        ape.chain.restore(snapshot)
+
+
+@contextmanager
+def reverts(error: str, **values: Any) -> Iterator[None]:
+    """Expects the custom error of that name with exactly these values.
+
+    `ape.reverts` also takes a revert that carries no custom error, or one it does not know.
+    """
+    with pytest.raises(ContractLogicError) as caught:
+        yield
+    assert _custom_error(caught.value) == (error, values)
+
+
+def _custom_error(raised: ContractLogicError) -> tuple[str, dict[str, Any]]:
+    """The name and the values of a custom error."""
+    if isinstance(raised, CustomError):
+        return raised.name, raised.inputs
+    # On py-evm, ape leaves revert data that contains an apostrophe as the repr of its bytes.
+    assert raised.message.startswith('b"'), f"not a custom error: {raised!r}"
+    data = ast.literal_eval(raised.message)
+    errors = (abi for abi in load_artifact("TokenEscrow").abi if abi["type"] == "error")
+    error = next(abi for abi in errors if function_abi_to_4byte_selector(abi) == data[:4])
+    types = [field["type"] for field in error["inputs"]]
+    values = [
+        to_checksum_address(value) if kind == "address" else value
+        for kind, value in zip(types, decode(types, data[4:]), strict=True)
+    ]
+    return error["name"], dict(zip((f["name"] for f in error["inputs"]), values, strict=True))
 
 
 @dataclass
@@ -255,9 +299,6 @@ class Market:
                 receipt = eth.get_transaction_receipt(transaction)
                 paid[receipt["from"]] += receipt.gasUsed * receipt.effectiveGasPrice
         return paid
-
-    def reverts(self, error: str, **values: Any) -> AbstractContextManager[Any]:
-        return ape.reverts(getattr(self.escrow, error), error_inputs=values)
 
     def outcomes(self) -> dict[bytes, Counter[str]]:
         """What left each booking, from events: `paid`, `fee` and `refunded`."""

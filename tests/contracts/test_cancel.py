@@ -1,7 +1,7 @@
 """cancel: Open -> closed, by the buyer before the start or the provider at any time."""
 
 import pytest
-from market import AMOUNT, CLOSED, NONE, WINDOW, Market
+from market import AMOUNT, CLOSED, NONE, WINDOW, Market, reverts
 
 
 @pytest.mark.parametrize("party", ["buyer", "provider"])
@@ -41,7 +41,7 @@ def test_by_the_buyer_it_is_too_late_from_the_start_on(market: Market, late: int
     time = terms.starts_at + late
 
     market.at(time)
-    with market.reverts("Escrow_TooLate", timestamp=time, before=terms.starts_at):
+    with reverts("Escrow_TooLate", timestamp=time, before=terms.starts_at):
         market.cancel(terms, market.actors.buyer)
 
 
@@ -61,18 +61,18 @@ def test_by_nobody_else(market: Market, who: str) -> None:
     terms = market.funded()
     sender = getattr(market.actors, who)
 
-    with market.reverts("Escrow_NotAParty", sender=sender.address):
+    with reverts("Escrow_NotAParty", sender=sender.address):
         market.cancel(terms, sender)
 
 
 def test_only_what_is_open(market: Market) -> None:
     terms = market.terms()
-    with market.reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
+    with reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
         market.cancel(terms, market.actors.buyer)
 
     market.fund(terms)
     market.cancel(terms, market.actors.buyer)
-    with market.reverts("Escrow_NotOpen", id=market.id_of(terms), state=CLOSED):
+    with reverts("Escrow_NotOpen", id=market.id_of(terms), state=CLOSED):
         market.cancel(terms, market.actors.buyer)
 
 

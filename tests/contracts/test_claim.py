@@ -1,7 +1,7 @@
 """claim: Open -> Open, closed when nothing remains."""
 
 import pytest
-from market import AMOUNT, CLOSED, NONE, OPEN, WINDOW, Market, fee
+from market import AMOUNT, CLOSED, NONE, OPEN, WINDOW, Market, fee, reverts
 
 
 def test_pays_what_the_attesters_receipt_proves(market: Market) -> None:
@@ -60,7 +60,7 @@ def test_the_attester_cannot_pay_ahead_of_the_clock(market: Market, elapsed: int
     cap = AMOUNT * elapsed // 1_000
 
     market.at(terms.starts_at + elapsed)
-    with market.reverts("Escrow_AheadOfClock", earned=cap + 1, cap=cap):
+    with reverts("Escrow_AheadOfClock", earned=cap + 1, cap=cap):
         market.claim(terms, cap + 1, market.actors.attester)
 
 
@@ -79,7 +79,7 @@ def test_the_attester_can_pay_nothing_until_the_start(market: Market) -> None:
     terms = market.funded()
 
     market.at(terms.starts_at)
-    with market.reverts("Escrow_AheadOfClock", earned=1, cap=0):
+    with reverts("Escrow_AheadOfClock", earned=1, cap=0):
         market.claim(terms, 1, market.actors.attester)
 
 
@@ -95,7 +95,7 @@ def test_the_buyer_can_sign_away_everything_before_the_start(market: Market) -> 
 def test_the_buyer_cannot_sign_away_more_than_the_amount(market: Market) -> None:
     terms = market.funded()
 
-    with market.reverts("Escrow_EarnedAboveAmount", earned=AMOUNT + 1, amount=AMOUNT):
+    with reverts("Escrow_EarnedAboveAmount", earned=AMOUNT + 1, amount=AMOUNT):
         market.claim(terms, AMOUNT + 1, market.actors.buyer)
 
 
@@ -105,7 +105,7 @@ def test_the_clock_binds_a_buyer_who_is_the_attester(market: Market) -> None:
     terms = market.terms(buyer=attester.address)
     market.fund(terms, sender=attester)
 
-    with market.reverts("Escrow_AheadOfClock", earned=1, cap=0):
+    with reverts("Escrow_AheadOfClock", earned=1, cap=0):
         market.claim(terms, 1, attester)
 
 
@@ -125,14 +125,14 @@ def test_after_the_claim_window_it_is_too_late(market: Market, late: int, signer
     end = terms.ends_at + WINDOW
 
     market.at(end + late)
-    with market.reverts("Escrow_TooLate", timestamp=end + late, before=end):
+    with reverts("Escrow_TooLate", timestamp=end + late, before=end):
         market.claim(terms, 1, getattr(market.actors, signer))
 
 
 def test_a_booking_that_was_never_funded_is_not_open(market: Market) -> None:
     terms = market.terms()
 
-    with market.reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
+    with reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
         market.claim(terms, 1, market.actors.buyer)
 
 
@@ -140,7 +140,7 @@ def test_altered_terms_are_another_booking(market: Market) -> None:
     terms = market.funded()
     altered = terms.model_copy(update={"amount": AMOUNT * 2})
 
-    with market.reverts("Escrow_NotOpen", id=market.id_of(altered), state=NONE):
+    with reverts("Escrow_NotOpen", id=market.id_of(altered), state=NONE):
         market.claim(altered, AMOUNT * 2, market.actors.buyer)
 
 
@@ -148,5 +148,5 @@ def test_a_receipt_does_not_survive_the_buyers_cancel(market: Market) -> None:
     terms = market.funded()
     market.cancel(terms, market.actors.buyer)
 
-    with market.reverts("Escrow_NotOpen", id=market.id_of(terms), state=CLOSED):
+    with reverts("Escrow_NotOpen", id=market.id_of(terms), state=CLOSED):
         market.claim(terms, AMOUNT, market.actors.buyer)

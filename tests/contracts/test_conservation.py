@@ -2,33 +2,32 @@
 
 from typing import Any
 
-import ape
 import pytest
 from ape.exceptions import ContractLogicError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from market import OPEN, WINDOW, Market, fee
+from market import OPEN, WINDOW, Market, fee, rolled_back
+
+from aitbc.protocol.states import clock_cap
 
 START, END = 2_000, 3_000
-SEEDS = st.integers(0, 2**256 - 1)
+# Mostly during the booking, where most verbs can do something.
+MOMENTS = st.one_of(st.integers(START, END), st.integers(100, END + WINDOW + 100))
+VERBS = ["claim", "claim", "claim_by_buyer", "claim_by_buyer", "settle", "settle_many"]
+VERBS += ["settle_each", "cancel_by_buyer", "cancel_by_provider", "reclaim"]
 
 
 @st.composite
 def histories(draw: Any) -> tuple[list[int], list[tuple[int, str, int, int]]]:
-    """Amounts of some bookings, and (time, verb, booking, share of the amount in 1/10000)."""
-    amounts = draw(st.lists(st.integers(1, 10**9), min_size=1, max_size=3))
-    times = draw(st.lists(st.integers(1, END + WINDOW + 100), max_size=7, unique=True))
-    verbs = ["claim", "claim_by_buyer", "settle", "settle_many", "settle_each"]
-    verbs += ["cancel_by_buyer", "cancel_by_provider", "reclaim"]
-    return amounts, [
-        (
-            time,
-            draw(st.sampled_from(verbs)),
-            draw(st.integers(0, len(amounts) - 1)),
-            draw(st.integers(0, 10_000)),
-        )
-        for time in sorted(times)
+    """Amounts of some bookings, and (time, verb, booking, percent of what may be earned)."""
+    amounts = draw(st.lists(st.integers(1, 10**9), min_size=1, max_size=2))
+    times = draw(st.lists(MOMENTS, min_size=4, max_size=8, unique=True))
+    indices = st.integers(0, len(amounts) - 1)
+    percents = st.integers(0, 105)
+    steps = [
+        (t, draw(st.sampled_from(VERBS)), draw(indices), draw(percents)) for t in sorted(times)
     ]
+    return amounts, steps
 
 
 def perform(market: Market, verb: str, terms: Any, earned: int) -> None:
@@ -53,7 +52,7 @@ def perform(market: Market, verb: str, terms: Any, earned: int) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -61,21 +60,19 @@ def perform(market: Market, verb: str, terms: Any, earned: int) -> None:
 @given(history=histories())
 def test_any_history_conserves(market: Market, history: Any) -> None:
     amounts, steps = history
-    with ape.chain.isolate():
+    with rolled_back():
         fresh = Market(market.escrow, market.token, market.actors)
         begin = fresh.now()
         times = {"fund_by": begin + 1_000, "starts_at": begin + START, "ends_at": begin + END}
         bookings = [fresh.terms(amount=amount, **times) for amount in amounts]
         fresh.fund_many(bookings)
-        funded_at = fresh.now() - begin
 
-        for time, verb, index, share in steps:
-            if time <= funded_at:
-                continue
-            terms = bookings[index]
-            fresh.at(begin + time)
+        for time, verb, index, percent in steps:
+            terms, now = bookings[index], begin + time
+            most = terms.amount if verb == "claim_by_buyer" else clock_cap(terms, now)
+            fresh.at(now)
             try:
-                perform(fresh, verb, terms, terms.amount * share // 10_000)
+                perform(fresh, verb, terms, most * percent // 100)
             except ContractLogicError:
                 continue
 

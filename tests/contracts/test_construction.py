@@ -6,7 +6,7 @@ import ape
 import pytest
 from ape.contracts import ContractInstance
 from ape.managers.project import ProjectManager
-from market import FEE_BPS, NATIVE_TOKEN, WINDOW, Actors, Market
+from market import FEE_BPS, NATIVE_TOKEN, WINDOW, Actors, Market, reverts
 
 from aitbc.protocol.messages import escrow_seed
 
@@ -78,7 +78,7 @@ def test_refuses(
     error: str,
     values: dict[str, object],
 ) -> None:
-    with ape.reverts(getattr(project.NativeEscrow, error), error_inputs=values):
+    with reverts(error, **values):
         make_escrow(None, **change)
 
 
@@ -87,9 +87,7 @@ def test_refuses_an_arbiter_who_is_the_attester(
 ) -> None:
     attester = actors.attester.address
 
-    with ape.reverts(
-        project.NativeEscrow.Escrow_ArbiterIsAttester, error_inputs={"attester": attester}
-    ):
+    with reverts("Escrow_ArbiterIsAttester", attester=attester):
         make_escrow(None, arbiter=attester)
 
 
@@ -98,7 +96,5 @@ def test_refuses_a_token_without_code(
 ) -> None:
     account = actors.stranger
 
-    with ape.reverts(
-        project.TokenEscrow.Escrow_TokenHasNoCode, error_inputs={"token": account.address}
-    ):
+    with reverts("Escrow_TokenHasNoCode", token=account.address):
         make_escrow(account)

@@ -2,7 +2,7 @@
 
 import ape
 import pytest
-from market import AMOUNT, DURATION, OPEN, WINDOW, Market
+from market import AMOUNT, DURATION, OPEN, WINDOW, Market, reverts
 
 ZERO_ADDRESS = "0x" + "00" * 20
 
@@ -64,17 +64,17 @@ def test_only_the_buyer_funds(market: Market) -> None:
     terms = market.terms()
     stranger = market.actors.stranger
 
-    with market.reverts("Escrow_SenderIsNotBuyer", sender=stranger.address, buyer=terms.buyer):
+    with reverts("Escrow_SenderIsNotBuyer", sender=stranger.address, buyer=terms.buyer):
         market.fund(terms, sender=stranger)
 
 
 def test_refuses_an_amount_of_zero(market: Market) -> None:
-    with market.reverts("Escrow_AmountIsZero"):
+    with reverts("Escrow_AmountIsZero"):
         market.fund(market.terms(amount=0))
 
 
 def test_refuses_a_provider_of_zero(market: Market) -> None:
-    with market.reverts("Escrow_ProviderIsZero"):
+    with reverts("Escrow_ProviderIsZero"):
         market.fund(market.terms(provider=ZERO_ADDRESS))
 
 
@@ -93,7 +93,7 @@ def test_from_fund_by_on_it_is_too_late(market: Market, late: int) -> None:
     time = terms.fund_by + late
 
     market.at(time)
-    with market.reverts("Escrow_FundingClosed", timestamp=time, fundBy=terms.fund_by):
+    with reverts("Escrow_FundingClosed", timestamp=time, fundBy=terms.fund_by):
         market.fund(terms)
 
 
@@ -110,7 +110,7 @@ def test_times_must_be_in_order(market: Market, starts: int, ends: int) -> None:
     fund_by = market.now() + 100
     times = {"starts_at": fund_by + starts, "ends_at": fund_by + ends}
 
-    with market.reverts(
+    with reverts(
         "Escrow_TimesOutOfOrder",
         fundBy=fund_by,
         startsAt=fund_by + starts,
@@ -124,14 +124,14 @@ def test_the_end_of_time_does_not_overflow(market: Market) -> None:
 
     market.at(terms.starts_at + 100)
     reclaimable = {"from": 2**32 - 1 + WINDOW}
-    with market.reverts("Escrow_TooEarly", timestamp=terms.starts_at + 100, **reclaimable):
+    with reverts("Escrow_TooEarly", timestamp=terms.starts_at + 100, **reclaimable):
         market.reclaim(terms)
 
 
 def test_the_same_terms_are_funded_once(market: Market) -> None:
     terms = market.funded()
 
-    with market.reverts("Escrow_AlreadyFunded", id=market.id_of(terms)):
+    with reverts("Escrow_AlreadyFunded", id=market.id_of(terms)):
         market.fund(terms)
 
 
@@ -139,7 +139,7 @@ def test_terms_closed_before_the_start_cannot_be_funded_again(market: Market) ->
     terms = market.funded()
     market.cancel(terms, market.actors.provider)
 
-    with market.reverts("Escrow_AlreadyFunded", id=market.id_of(terms)):
+    with reverts("Escrow_AlreadyFunded", id=market.id_of(terms)):
         market.fund(terms)
 
 
@@ -149,23 +149,21 @@ def test_terms_whose_slot_was_deleted_cannot_be_funded_again(market: Market) -> 
     market.settle(terms, 0)
 
     market.at(terms.starts_at + 5)
-    with market.reverts(
-        "Escrow_FundingClosed", timestamp=terms.starts_at + 5, fundBy=terms.fund_by
-    ):
+    with reverts("Escrow_FundingClosed", timestamp=terms.starts_at + 5, fundBy=terms.fund_by):
         market.fund(terms)
 
 
 @pytest.mark.parametrize("difference", [-1, 1])
-def test_native_coin_must_be_the_exact_amount(native_escrow: Market, difference: int) -> None:
+def test_native_coin_must_be_the_exact_amount(native_market: Market, difference: int) -> None:
     sent = AMOUNT + difference
 
-    with native_escrow.reverts("Escrow_WrongValue", sent=sent, expected=AMOUNT):
-        native_escrow.fund(native_escrow.terms(), value=sent)
+    with reverts("Escrow_WrongValue", sent=sent, expected=AMOUNT):
+        native_market.fund(native_market.terms(), value=sent)
 
 
-def test_a_token_escrow_takes_no_native_coin(token_escrow: Market) -> None:
-    with token_escrow.reverts("Escrow_WrongValue", sent=1, expected=0):
-        token_escrow.fund(token_escrow.terms(), value=1)
+def test_a_token_market_takes_no_native_coin(token_market: Market) -> None:
+    with reverts("Escrow_WrongValue", sent=1, expected=0):
+        token_market.fund(token_market.terms(), value=1)
 
 
 def test_native_coin_cannot_be_sent_outside_the_verbs(market: Market) -> None:

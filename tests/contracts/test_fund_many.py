@@ -1,6 +1,6 @@
 """fundMany: several bookings of one buyer, all or nothing."""
 
-from market import AMOUNT, NONE, OPEN, Market
+from market import AMOUNT, NONE, OPEN, Market, reverts
 
 
 def test_locks_every_amount(market: Market) -> None:
@@ -22,7 +22,7 @@ def test_an_empty_batch_is_nothing(market: Market) -> None:
 def test_one_bad_item_refuses_all(market: Market) -> None:
     good, bad = market.terms(), market.terms(amount=0)
 
-    with market.reverts("Escrow_AmountIsZero"):
+    with reverts("Escrow_AmountIsZero"):
         market.fund_many([good, bad])
 
     assert market.state(good) == NONE
@@ -31,7 +31,7 @@ def test_one_bad_item_refuses_all(market: Market) -> None:
 def test_a_duplicate_refuses_all(market: Market) -> None:
     terms = market.terms()
 
-    with market.reverts("Escrow_AlreadyFunded", id=market.id_of(terms)):
+    with reverts("Escrow_AlreadyFunded", id=market.id_of(terms)):
         market.fund_many([terms, terms])
 
     assert market.state(terms) == NONE
@@ -40,12 +40,12 @@ def test_a_duplicate_refuses_all(market: Market) -> None:
 def test_another_buyers_terms_refuse_all(market: Market) -> None:
     other = market.actors.other_buyer.address
 
-    with market.reverts("Escrow_SenderIsNotBuyer", sender=market.actors.buyer.address, buyer=other):
+    with reverts("Escrow_SenderIsNotBuyer", sender=market.actors.buyer.address, buyer=other):
         market.fund_many([market.terms(), market.terms(buyer=other)])
 
 
-def test_native_coin_must_be_the_exact_sum(native_escrow: Market) -> None:
-    batch = [native_escrow.terms(), native_escrow.terms()]
+def test_native_coin_must_be_the_exact_sum(native_market: Market) -> None:
+    batch = [native_market.terms(), native_market.terms()]
 
-    with native_escrow.reverts("Escrow_WrongValue", sent=AMOUNT, expected=2 * AMOUNT):
-        native_escrow.fund_many(batch, value=AMOUNT)
+    with reverts("Escrow_WrongValue", sent=AMOUNT, expected=2 * AMOUNT):
+        native_market.fund_many(batch, value=AMOUNT)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-import ape
 import pytest
-from ape.api import AccountAPI
 from ape.contracts import ContractInstance
 from ape.exceptions import ContractLogicError, OutOfGasError
-from market import AMOUNT, NONE, Market, Mood, fee
+from market import AMOUNT, NONE, Market, Mood, fee, reverts, rolled_back
+
+from aitbc.protocol.messages import Terms
 
 NET = AMOUNT - fee(AMOUNT)
 PUSH_GAS = 50_000
@@ -16,26 +16,11 @@ PUSH_GAS = 50_000
 BAD_MOODS = [Mood.REJECT, Mood.BURN_GAS, Mood.RETURN_BOMB]
 
 
-@pytest.fixture
-def wallet(
-    make_wallet: Callable[[AccountAPI], ContractInstance], native_escrow: Market
-) -> ContractInstance:
-    return make_wallet(native_escrow.actors.stranger)
-
-
-@pytest.fixture
-def native(native_escrow: Market):  # type: ignore[no-untyped-def]
-    """The native escrow, with its books checked after the test."""
-    fresh = Market(native_escrow.escrow, None, native_escrow.actors)
-    yield fresh
-    fresh.check_books()
-
-
 def set_mood(wallet: ContractInstance, mood: Mood, market: Market) -> None:
     wallet.setMood(mood, sender=market.actors.stranger)
 
 
-def fund_from(wallet: ContractInstance, market: Market):  # type: ignore[no-untyped-def]
+def fund_from(wallet: ContractInstance, market: Market) -> Terms:
     """A booking whose buyer is the wallet."""
     terms = market.terms(buyer=wallet.address)
     call = market.escrow.fund.encode_input(terms.abi_values())
@@ -45,88 +30,94 @@ def fund_from(wallet: ContractInstance, market: Market):  # type: ignore[no-unty
 
 
 @pytest.mark.parametrize("mood", BAD_MOODS)
-def test_a_payout_that_fails_is_owed(native: Market, wallet: ContractInstance, mood: Mood) -> None:
-    terms = native.funded(provider=wallet.address)
-    set_mood(wallet, mood, native)
-    native.at(terms.ends_at)
+def test_a_payout_that_fails_is_owed(
+    native_market: Market, wallet: ContractInstance, mood: Mood
+) -> None:
+    terms = native_market.funded(provider=wallet.address)
+    set_mood(wallet, mood, native_market)
+    native_market.at(terms.ends_at)
 
-    with native.moves(buyer=AMOUNT - 500_000):
-        receipt = native.settle(terms, 500_000)
+    with native_market.moves(buyer=AMOUNT - 500_000):
+        receipt = native_market.settle(terms, 500_000)
 
-    paid = native.arguments(receipt, "Settled")["paid"]
-    assert native.names(receipt) == ["Settled", "PayoutDeferred"]
-    assert native.arguments(receipt, "PayoutDeferred") == {
+    paid = native_market.arguments(receipt, "Settled")["paid"]
+    assert native_market.names(receipt) == ["Settled", "PayoutDeferred"]
+    assert native_market.arguments(receipt, "PayoutDeferred") == {
         "account": wallet.address,
         "amount": paid,
     }
-    assert native.owed(wallet) == paid
-    assert native.state(terms) == NONE
+    assert native_market.owed(wallet) == paid
+    assert native_market.state(terms) == NONE
     assert receipt.gas_used < 200_000 + PUSH_GAS
 
-    set_mood(wallet, Mood.ACCEPT, native)
-    before = native.balance(wallet)
-    native.escrow.withdraw(wallet, wallet, sender=native.actors.buyer)
-    assert native.balance(wallet) == before + paid
+    set_mood(wallet, Mood.ACCEPT, native_market)
+    before = native_market.balance(wallet)
+    native_market.escrow.withdraw(wallet, wallet, sender=native_market.actors.buyer)
+    assert native_market.balance(wallet) == before + paid
 
 
 @pytest.mark.parametrize("mood", BAD_MOODS)
-def test_a_refund_that_fails_is_owed(native: Market, wallet: ContractInstance, mood: Mood) -> None:
-    terms = fund_from(wallet, native)
-    set_mood(wallet, mood, native)
-    native.at(terms.ends_at)
+def test_a_refund_that_fails_is_owed(
+    native_market: Market, wallet: ContractInstance, mood: Mood
+) -> None:
+    terms = fund_from(wallet, native_market)
+    set_mood(wallet, mood, native_market)
+    native_market.at(terms.ends_at)
 
-    with native.moves(provider=500_000 - (fee(AMOUNT) - fee(AMOUNT - 500_000))):
-        receipt = native.settle(terms, 500_000)
+    with native_market.moves(provider=500_000 - (fee(AMOUNT) - fee(AMOUNT - 500_000))):
+        receipt = native_market.settle(terms, 500_000)
 
-    assert native.names(receipt) == ["Settled", "RefundDeferred"]
-    assert native.owed(wallet) == AMOUNT - 500_000
+    assert native_market.names(receipt) == ["Settled", "RefundDeferred"]
+    assert native_market.owed(wallet) == AMOUNT - 500_000
 
 
 @pytest.mark.parametrize("mood", BAD_MOODS)
-def test_a_batch_goes_on(native: Market, wallet: ContractInstance, mood: Mood) -> None:
-    bad = native.funded(provider=wallet.address)
-    good = native.funded()
-    set_mood(wallet, mood, native)
-    native.at(good.ends_at)
+def test_a_batch_goes_on(native_market: Market, wallet: ContractInstance, mood: Mood) -> None:
+    bad = native_market.funded(provider=wallet.address)
+    good = native_market.funded()
+    set_mood(wallet, mood, native_market)
+    native_market.at(good.ends_at)
 
-    with native.moves(provider=NET):
-        receipt = native.settle_many([bad, good])
+    with native_market.moves(provider=NET):
+        receipt = native_market.settle_many([bad, good])
 
-    assert native.names(receipt) == ["SettledInFull", "SettledInFull", "PayoutDeferred"]
-    assert native.owed(wallet) == NET
-
-
-def test_a_batch_of_completions_goes_on(native: Market, wallet: ContractInstance) -> None:
-    bad = native.funded(provider=wallet.address)
-    worse = fund_from(wallet, native)
-    good = native.funded()
-    set_mood(wallet, Mood.BURN_GAS, native)
-    native.at(good.ends_at)
-
-    with native.moves(provider=NET):
-        receipt = native.settle_each([(bad, AMOUNT), (worse, 0), (good, AMOUNT)])
-
-    assert native.names(receipt)[3:] == ["PayoutDeferred", "RefundDeferred"]
-    assert native.owed(wallet) == NET + AMOUNT
+    assert native_market.names(receipt) == ["SettledInFull", "SettledInFull", "PayoutDeferred"]
+    assert native_market.owed(wallet) == NET
 
 
-def test_a_refused_cancel_and_reclaim_are_owed(native: Market, wallet: ContractInstance) -> None:
-    first, second = fund_from(wallet, native), fund_from(wallet, native)
-    set_mood(wallet, Mood.REJECT, native)
+def test_a_batch_of_completions_goes_on(native_market: Market, wallet: ContractInstance) -> None:
+    bad = native_market.funded(provider=wallet.address)
+    worse = fund_from(wallet, native_market)
+    good = native_market.funded()
+    set_mood(wallet, Mood.BURN_GAS, native_market)
+    native_market.at(good.ends_at)
 
-    receipt = native.cancel(first, native.actors.provider)
-    assert native.names(receipt) == ["Cancelled", "RefundDeferred"]
-    native.at(second.ends_at + native.escrow.claimWindow())
-    receipt = native.reclaim(second)
-    assert native.names(receipt) == ["Reclaimed", "RefundDeferred"]
+    with native_market.moves(provider=NET):
+        receipt = native_market.settle_each([(bad, AMOUNT), (worse, 0), (good, AMOUNT)])
 
-    assert native.owed(wallet) == 2 * AMOUNT
+    assert native_market.names(receipt)[3:] == ["PayoutDeferred", "RefundDeferred"]
+    assert native_market.owed(wallet) == NET + AMOUNT
+
+
+def test_a_refused_cancel_and_reclaim_are_owed(
+    native_market: Market, wallet: ContractInstance
+) -> None:
+    first, second = fund_from(wallet, native_market), fund_from(wallet, native_market)
+    set_mood(wallet, Mood.REJECT, native_market)
+
+    receipt = native_market.cancel(first, native_market.actors.provider)
+    assert native_market.names(receipt) == ["Cancelled", "RefundDeferred"]
+    native_market.at(second.ends_at + native_market.escrow.claimWindow())
+    receipt = native_market.reclaim(second)
+    assert native_market.names(receipt) == ["Reclaimed", "RefundDeferred"]
+
+    assert native_market.owed(wallet) == 2 * AMOUNT
 
 
 def test_a_bad_fee_recipient_blocks_nothing(
-    make_market: Callable[..., Market], wallet: ContractInstance, native_escrow: Market
+    make_market: Callable[..., Market], wallet: ContractInstance, native_market: Market
 ) -> None:
-    set_mood(wallet, Mood.BURN_GAS, native_escrow)
+    set_mood(wallet, Mood.BURN_GAS, native_market)
     market = make_market(None, fee_recipient=wallet.address)
     terms = market.funded()
     market.at(terms.ends_at)
@@ -154,22 +145,22 @@ def test_a_denied_token_holder_is_owed(
 
 
 def test_no_gas_limit_lets_a_recipient_have_less_than_its_share(
-    native: Market, wallet: ContractInstance
+    native_market: Market, wallet: ContractInstance
 ) -> None:
-    terms = native.funded(provider=wallet.address)
-    set_mood(wallet, Mood.RECORD_GAS, native)
+    terms = native_market.funded(provider=wallet.address)
+    set_mood(wallet, Mood.RECORD_GAS, native_market)
     paid, refused = 0, 0
 
     for gas in range(60_000, 220_000, 4_000):
-        with ape.chain.isolate():
-            native.at(terms.ends_at)
+        with rolled_back():
+            native_market.at(terms.ends_at)
             try:
-                receipt = native.settle(terms, AMOUNT, gas=gas)
+                receipt = native_market.settle(terms, AMOUNT, gas=gas)
             except (ContractLogicError, OutOfGasError):
                 refused += 1
                 continue
             paid += 1
-            assert native.names(receipt) == ["Settled"]
+            assert native_market.names(receipt) == ["Settled"]
             assert wallet.gasSeen() > PUSH_GAS - 2_000
 
     assert paid > 0
@@ -186,21 +177,19 @@ def test_paying_the_escrow_itself_harms_nobody_else(market: Market) -> None:
 
     if market.token is None:
         assert "PayoutDeferred" in market.names(receipt)
-        with market.reverts("Escrow_TransferFailed", to=market.escrow.address, amount=NET):
+        with reverts("Escrow_TransferFailed", to=market.escrow.address, amount=NET):
             market.escrow.withdraw(market.escrow, market.escrow, sender=market.actors.stranger)
     else:
         market.donated = NET
 
 
-def test_money_sent_past_the_verbs_changes_nothing(token_escrow: Market) -> None:
-    market, actors = token_escrow, token_escrow.actors
-    market.endow(actors.stranger, 777)
-    market.token.transfer(market.escrow, 777, sender=actors.stranger)
-    fresh = Market(market.escrow, market.token, actors, donated=777)
-    terms = fresh.funded()
-    fresh.at(terms.ends_at)
+def test_money_sent_past_the_verbs_changes_nothing(token_market: Market) -> None:
+    market, stranger = token_market, token_market.actors.stranger
+    market.endow(stranger, 777)
+    market.token.transfer(market.escrow, 777, sender=stranger)
+    market.donated = 777
+    terms = market.funded()
+    market.at(terms.ends_at)
 
-    with fresh.moves(provider=NET):
-        fresh.settle(terms, AMOUNT)
-
-    fresh.check_books()
+    with market.moves(provider=NET):
+        market.settle(terms, AMOUNT)

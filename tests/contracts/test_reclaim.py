@@ -1,7 +1,7 @@
 """reclaim: Open -> closed, by anyone once the claim window has passed."""
 
 import pytest
-from market import AMOUNT, NONE, WINDOW, Market
+from market import AMOUNT, NONE, WINDOW, Market, reverts
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -32,7 +32,7 @@ def test_too_early_until_the_claim_window_has_passed(market: Market) -> None:
     end = terms.ends_at + WINDOW
 
     market.at(end - 1)
-    with market.reverts("Escrow_TooEarly", timestamp=end - 1, **{"from": end}):
+    with reverts("Escrow_TooEarly", timestamp=end - 1, **{"from": end}):
         market.reclaim(terms)
 
 
@@ -42,5 +42,5 @@ def test_only_what_is_open(market: Market) -> None:
     market.settle(terms, AMOUNT)
 
     market.at(terms.ends_at + WINDOW)
-    with market.reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
+    with reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
         market.reclaim(terms)

@@ -1,10 +1,9 @@
 """No verb can be entered while another runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ape.api import AccountAPI
 from ape.contracts import ContractInstance
 from eth_utils import keccak
 from market import AMOUNT, NO_SIGNATURE, Market, Mode, fee
@@ -26,30 +25,6 @@ CALLS: dict[str, Callable[[Any, Market, Any], tuple[Any, ...]]] = {
 }
 
 
-@pytest.fixture
-def wallet(
-    make_wallet: Callable[[AccountAPI], ContractInstance], native_escrow: Market
-) -> ContractInstance:
-    return make_wallet(native_escrow.actors.stranger)
-
-
-@pytest.fixture(params=["native", "token"])
-def calls_back(
-    request: pytest.FixtureRequest,
-    native_escrow: Market,
-    hostile_token: ContractInstance,
-    make_market: Callable[..., Market],
-) -> Iterator[Market]:
-    """An escrow whose payments call the recipient."""
-    if request.param == "native":
-        market = Market(native_escrow.escrow, None, native_escrow.actors)
-    else:
-        market = make_market(hostile_token)
-        hostile_token.setMode(Mode.CALLS_BACK, sender=market.actors.deployer)
-    yield market
-    market.check_books()
-
-
 def aim(wallet: ContractInstance, market: Market, verb: str) -> None:
     """Makes the wallet call `verb` when it is paid."""
     terms = market.funded(provider=wallet.address)
@@ -59,8 +34,10 @@ def aim(wallet: ContractInstance, market: Market, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", CALLS)
-def test_a_recipient_cannot_enter(calls_back: Market, wallet: ContractInstance, verb: str) -> None:
-    market = calls_back
+def test_a_recipient_cannot_enter(
+    calling_market: Market, wallet: ContractInstance, verb: str
+) -> None:
+    market = calling_market
     terms = market.funded(provider=wallet.address)
     aim(wallet, market, verb)
 
@@ -71,8 +48,10 @@ def test_a_recipient_cannot_enter(calls_back: Market, wallet: ContractInstance, 
     assert (wallet.reentered(), bytes(wallet.reentryError())) == (False, GUARD)
 
 
-def test_a_withdrawing_account_cannot_enter(calls_back: Market, wallet: ContractInstance) -> None:
-    market = calls_back
+def test_a_withdrawing_account_cannot_enter(
+    calling_market: Market, wallet: ContractInstance
+) -> None:
+    market = calling_market
     terms = market.funded()
     market.at(terms.ends_at)
     market.settle(terms, AMOUNT)

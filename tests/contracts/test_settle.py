@@ -1,7 +1,7 @@
 """settle: Open -> closed."""
 
 import pytest
-from market import AMOUNT, CLOSED, EVIDENCE, NONE, WINDOW, Market, fee
+from market import AMOUNT, CLOSED, EVIDENCE, NONE, WINDOW, Market, fee, reverts
 
 
 def test_splits_between_provider_and_buyer(market: Market) -> None:
@@ -74,7 +74,7 @@ def test_cannot_pay_ahead_of_the_clock(market: Market, elapsed: int, cap: int) -
     terms = market.funded()
 
     market.at(terms.starts_at + elapsed)
-    with market.reverts("Escrow_AheadOfClock", earned=cap + 1, cap=cap):
+    with reverts("Escrow_AheadOfClock", earned=cap + 1, cap=cap):
         market.settle(terms, cap + 1)
 
 
@@ -90,7 +90,7 @@ def test_never_more_than_the_amount(market: Market) -> None:
     terms = market.funded()
 
     market.at(terms.ends_at + 5)
-    with market.reverts("Escrow_AheadOfClock", earned=AMOUNT + 1, cap=AMOUNT):
+    with reverts("Escrow_AheadOfClock", earned=AMOUNT + 1, cap=AMOUNT):
         market.settle(terms, AMOUNT + 1)
 
 
@@ -108,7 +108,7 @@ def test_after_the_claim_window_it_is_too_late(market: Market, late: int) -> Non
     end = terms.ends_at + WINDOW
 
     market.at(end + late)
-    with market.reverts("Escrow_TooLate", timestamp=end + late, before=end):
+    with reverts("Escrow_TooLate", timestamp=end + late, before=end):
         market.settle(terms, AMOUNT)
 
 
@@ -117,7 +117,7 @@ def test_settles_once(market: Market) -> None:
     market.at(terms.ends_at)
     market.settle(terms, AMOUNT)
 
-    with market.reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
+    with reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
         market.settle(terms, AMOUNT)
 
 
@@ -126,5 +126,5 @@ def test_not_after_a_reclaim(market: Market) -> None:
     market.at(terms.ends_at + WINDOW)
     market.reclaim(terms)
 
-    with market.reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
+    with reverts("Escrow_NotOpen", id=market.id_of(terms), state=NONE):
         market.settle(terms, AMOUNT)

@@ -36,8 +36,8 @@ def test_pays_only_what_remains(market: Market) -> None:
         market.settle_many([terms])
 
 
-def test_one_transfer_per_run_of_one_provider(token_escrow: Market) -> None:
-    market = token_escrow
+def test_one_transfer_per_run_of_one_provider(token_market: Market) -> None:
+    market = token_market
     other = market.actors.other_provider.address
     now = market.now()
     times = {"fund_by": now + 1_000, "starts_at": now + 2_000, "ends_at": now + 3_000}

@@ -4,16 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ape.api import AccountAPI
 from ape.contracts import ContractInstance
-from market import AMOUNT, EVIDENCE, NONE, Market
+from market import AMOUNT, EVIDENCE, NONE, Market, reverts
 
 from aitbc.protocol.messages import Domain, Message, SettleEach, SettleMany
 
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 EVIDENCE_BYTES = bytes.fromhex(EVIDENCE[2:])
-
-MakeWallet = Callable[[AccountAPI], ContractInstance]
 
 
 def ended(market: Market, **changes: object) -> Any:
@@ -40,7 +37,7 @@ def settle_each(market: Market, batch: list[tuple[Any, int]], signature: bytes) 
 
 
 def invalid(market: Market, message: Message) -> Any:
-    return market.reverts("Escrow_InvalidSignature", digest=message.digest(market.domain))
+    return reverts("Escrow_InvalidSignature", digest=message.digest(market.domain))
 
 
 # Whose
@@ -186,7 +183,9 @@ def test_a_malleated_signature_is_refused(market: Market) -> None:
         settle(market, terms, AMOUNT, malleated)
 
 
-@pytest.mark.parametrize("signature", [b"", b"\x00" * 65, b"\x01" * 64, b"\x00" * 64 + b"\x1d"])
+@pytest.mark.parametrize(
+    "signature", [b"", b"\x00" * 65, b"\x01" * 64, b"\x00" * 64 + b"\x1d"], ids=len
+)
 def test_a_malformed_signature_is_refused(market: Market, signature: bytes) -> None:
     terms = ended(market)
 
@@ -198,11 +197,10 @@ def test_a_malformed_signature_is_refused(market: Market, signature: bytes) -> N
 
 
 def test_a_contract_wallet_attests(
-    make_market: Callable[..., Market], make_wallet: MakeWallet, token_escrow: Market
+    make_market: Callable[..., Market], wallet: ContractInstance, token_deployment: Market
 ) -> None:
-    owner = token_escrow.actors.stranger
-    wallet = make_wallet(owner)
-    market = make_market(token_escrow.token, attester=wallet.address)
+    owner = token_deployment.actors.stranger
+    market = make_market(token_deployment.token, attester=wallet.address)
     terms = ended(market)
     completion = market.completion(terms, AMOUNT)
 
@@ -215,13 +213,13 @@ def test_a_contract_wallet_attests(
 
 
 def test_a_contract_wallet_gives_and_revokes_receipts(
-    native_escrow: Market, make_wallet: MakeWallet
+    native_market: Market, wallet: ContractInstance
 ) -> None:
-    market, owner = native_escrow, native_escrow.actors.stranger
-    wallet = make_wallet(owner)
+    market, owner = native_market, native_market.actors.stranger
     terms = market.terms(buyer=wallet.address)
     fund = market.escrow.fund.encode_input(terms.abi_values())
     wallet.execute(market.escrow, AMOUNT, fund, sender=owner)
+    market.bookings.append(terms)
 
     market.claim(terms, 1_000, owner)
     assert market.remaining(terms) == AMOUNT - 1_000

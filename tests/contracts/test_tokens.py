@@ -2,7 +2,7 @@
 
 import ape
 from ape.contracts import ContractInstance
-from market import AMOUNT, Market, Mode, fee
+from market import AMOUNT, Market, Mode, fee, reverts
 
 NET = AMOUNT - fee(AMOUNT)
 
@@ -17,7 +17,7 @@ def test_a_fee_on_transfer_is_refused(
     set_mode(hostile_token, Mode.TAKES_FEE, hostile_market)
     received = AMOUNT - AMOUNT // 100
 
-    with hostile_market.reverts("Escrow_ReceivedShort", received=received, expected=AMOUNT):
+    with reverts("Escrow_ReceivedShort", received=received, expected=AMOUNT):
         hostile_market.fund(hostile_market.terms())
 
 
@@ -26,7 +26,7 @@ def test_a_token_that_says_no_funds_nothing(
 ) -> None:
     set_mode(hostile_token, Mode.RETURNS_FALSE, hostile_market)
 
-    with ape.reverts():
+    with reverts("SafeERC20FailedOperation", token=hostile_token.address):
         hostile_market.fund(hostile_market.terms())
 
 

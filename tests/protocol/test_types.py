@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from aitbc.protocol.types import Address, Amount, Amount256, Bytes32, Salt, Signature, Timestamp
 from pydantic import TypeAdapter, ValidationError
+
+from aitbc.protocol.types import Address, Amount, Amount256, Bytes32, Salt, Signature, Timestamp
 
 LOWER = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
 CHECKSUMMED = "0x5FbDB2315678afecb367f032d93F642f64180aa3"

@@ -1,9 +1,10 @@
 """Amounts: exact in both directions, and refused where they cannot be exact."""
 
 import pytest
-from aitbc.protocol.units import MAX_AMOUNT, format_amount, parse_amount, price_of
 from hypothesis import given
 from hypothesis import strategies as st
+
+from aitbc.protocol.units import MAX_AMOUNT, format_amount, parse_amount, price_of
 
 
 @given(amount=st.integers(0, MAX_AMOUNT), decimals=st.integers(0, 36))

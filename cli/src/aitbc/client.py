@@ -5,6 +5,7 @@ Nothing here judges whether an answer is true: whoever signs or pays on one veri
 
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -179,10 +180,11 @@ class Coordinator:
 def check_url(url: str) -> str:
     """The URL without a trailing slash. Raises InvalidInput for what is no http(s) URL."""
     try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL()
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise InvalidInput(
             f"'{shown_url(url)}' is not a URL", hint="write one such as http://127.0.0.1:8700"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aitbc.errors import InvalidInput, WalletError
+from aitbc.files import make_private_folder
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -38,8 +39,11 @@ class Keystore:
 
     def import_key(self, name: str, private_key: str, passphrase: str) -> str:
         """Store an existing private key (hex); return its address."""
+        from eth_keys.constants import SECPK1_N
+
         digits = private_key.strip().removeprefix("0x")
-        if re.fullmatch(r"[0-9a-fA-F]{64}", digits) is None:
+        well_formed = re.fullmatch(r"[0-9a-fA-F]{64}", digits) is not None
+        if not well_formed or not 0 < int(digits, 16) < SECPK1_N:
             raise InvalidInput("that is not a private key: expected 64 hex digits")
         return self._write(name, bytes.fromhex(digits), passphrase)
 
@@ -86,7 +90,7 @@ class Keystore:
         path = self._path(name)
         if not passphrase:
             raise InvalidInput("a wallet needs a passphrase")
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self.folder)
         encrypted = Account.encrypt(key, passphrase)
         # Written aside and linked into place: never half-written, never overwriting.
         descriptor, draft = tempfile.mkstemp(dir=self.folder, prefix=".draft-")

@@ -1,7 +1,6 @@
 """A user's home: which coordinator, node and wallet they use, and the market they pinned."""
 
 import os
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aitbc.errors import AitbcError
+from aitbc.files import write_private
 from aitbc.protocol.wire import DEFAULT_COORDINATOR_URL, Market
 
 HOME_VARIABLE = "AITBC_HOME"
@@ -77,21 +77,6 @@ def save_profile(home: Path, profile: Profile) -> None:
     write_private(home / "config.toml", tomli_w.dumps(content))
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file atomically. It and the folders made for it are their owner's only."""
-    _make_folder(path.parent)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-
-
 def pinned_differences(pinned: Market, offered: Market) -> dict[str, tuple[Any, Any]]:
     """Field → (pinned, offered), for every pinned field on which the two disagree."""
     return {
@@ -99,12 +84,6 @@ def pinned_differences(pinned: Market, offered: Market) -> dict[str, tuple[Any, 
         for name in PINNED_FIELDS
         if getattr(pinned, name) != getattr(offered, name)
     }
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.parent.exists():
-        _make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _unreadable(path: Path, reason: str) -> AitbcError:

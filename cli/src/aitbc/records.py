@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aitbc.errors import AitbcError
-from aitbc.profile import write_private
+from aitbc.files import write_private
 from aitbc.protocol.messages import Domain, QuoteRequest, Terms
 from aitbc.protocol.types import Bytes32
 from aitbc.protocol.wire import SignedListing, SignedQuote

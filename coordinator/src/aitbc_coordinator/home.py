@@ -72,9 +72,14 @@ def make_keys(home: Path, passphrase: str) -> dict[str, str]:
     }
 
 
+def attester_address(settings: Settings) -> str:
+    """Read without the passphrase. Raises WalletError."""
+    return _keystore(settings).address(ATTESTER)
+
+
 def unlock(settings: Settings, name: str) -> LocalAccount:
     """The key of the attester or the relayer. Raises WalletError."""
-    keystore = Keystore(settings.home / "keys")
+    keystore = _keystore(settings)
     try:
         return keystore.unlock(name, read_passphrase(settings.passphrase_file))
     except WalletError as error:
@@ -83,6 +88,10 @@ def unlock(settings: Settings, name: str) -> LocalAccount:
             hint=f"check {settings.passphrase_file} and {keystore.folder}; "
             "'aitbc-coordinator init' makes missing keys",
         ) from error
+
+
+def _keystore(settings: Settings) -> Keystore:
+    return Keystore(settings.home / "keys")
 
 
 def read_config() -> dict[str, Any]:
@@ -121,7 +130,7 @@ def parse_setting(assignment: str) -> tuple[str, Any]:
             hint=f"keys: {', '.join(SETTABLE)}",
         )
     info = Settings.model_fields[key]
-    field: Any = Annotated[info.annotation, *info.metadata]
+    field: Any = Annotated[info.annotation, info]
     adapter: TypeAdapter[Any] = TypeAdapter(field)
     try:
         return key, adapter.dump_python(adapter.validate_python(text), mode="json")
@@ -135,7 +144,8 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
+        # What is there and wrong is told before what is missing.
+        first = min(error.errors(), key=lambda problem: problem["type"] == "missing")
         name = str(first["loc"][0])
         variable = ENV_PREFIX + name.upper()
         missing = first["type"] == "missing"

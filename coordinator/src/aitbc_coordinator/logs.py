@@ -9,6 +9,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+PROGRAM = "aitbc_coordinator"
 REDACTED = "[redacted]"
 
 _SECRET_NAME = re.compile(
@@ -43,10 +44,8 @@ class Redact:
         return text
 
 
-def configure(
-    hidden: Iterable[str] = (), *, stream: TextIO | None = None, level: int = logging.INFO
-) -> None:
-    """Send this program's logs, and its libraries', to `stream` (default: stderr).
+def configure(hidden: Iterable[str] = (), *, stream: TextIO | None = None) -> None:
+    """Send this program's log, and its libraries' warnings, to `stream` (default: stderr).
 
     `hidden` are texts that no entry may hold, such as the key in a node's URL.
     """
@@ -70,7 +69,8 @@ def configure(
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(logging.WARNING)
+    logging.getLogger(PROGRAM).setLevel(logging.INFO)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -78,6 +78,6 @@ def configure(
     )
 
 
-def get_logger(name: str = "aitbc_coordinator") -> structlog.stdlib.BoundLogger:
+def get_logger(name: str = PROGRAM) -> structlog.stdlib.BoundLogger:
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

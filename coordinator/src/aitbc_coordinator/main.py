@@ -80,7 +80,9 @@ def init(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)
+    ] = False,
 ) -> None:
     """Make the coordinator's keys, and configure it once its escrow is deployed.
 

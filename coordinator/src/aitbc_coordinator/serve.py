@@ -5,8 +5,8 @@ import socket
 from urllib.parse import urlsplit
 
 import uvicorn
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from aitbc.chain.escrow import Escrow, open_escrow
 from aitbc.chain.node import NODE_FAILURES, redact
@@ -25,6 +25,7 @@ from aitbc_coordinator.settlement import workers
 
 NATIVE_SYMBOL = "ETH"
 NATIVE_DECIMALS = 18
+DATABASES = ("sqlite", "postgresql+psycopg")
 SHUTDOWN_SECONDS = 10
 
 
@@ -44,17 +45,25 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def open_database(settings: Settings) -> Database:
-    """The database at the newest schema. Raises AitbcError."""
+def database_url(settings: Settings) -> URL:
+    """Raises InvalidInput for what is no URL, or one of a database that is not supported."""
     try:
-        shown = make_url(settings.database).render_as_string(hide_password=True)
-        database = Database(settings.database)
-    except (ArgumentError, NoSuchModuleError) as error:
+        url = make_url(settings.database)
+    except ArgumentError:
+        url = URL.create("nothing")
+    if url.drivername not in DATABASES:
         raise InvalidInput(
             "database_url is not the URL of a database that this program can use",
             hint=f"set {ENV_PREFIX}DATABASE_URL to postgresql+psycopg://USER@HOST/NAME, or to "
             "nothing for SQLite",
-        ) from error
+        )
+    return url
+
+
+def open_database(settings: Settings) -> Database:
+    """The database at the newest schema. Raises AitbcError."""
+    shown = database_url(settings).render_as_string(hide_password=True)
+    database = Database(settings.database)
     try:
         migrations.upgrade(database)
     except SQLAlchemyError as error:
@@ -121,11 +130,11 @@ def describe_market(settings: Settings, escrow: Escrow) -> Market:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AitbcError when it cannot begin."""
     logs.configure(_secrets(settings))
+    escrow, market = open_market(settings, home.attester_address(settings))
     attester = home.unlock(settings, home.ATTESTER)
     relayer = home.unlock(settings, home.RELAYER)
     database = open_database(settings)
     try:
-        escrow, market = open_market(settings, attester.address)
         context = Context(settings, database, market, Attester(attester, market))
         with _listener(settings) as listener:
             handle = workers.start(context, escrow, relayer)
@@ -176,5 +185,5 @@ def _listener(settings: Settings) -> socket.socket:
 def _secrets(settings: Settings) -> list[str]:
     """Parts of the configured URLs that may be keys."""
     parts = urlsplit(settings.rpc_url)
-    password = make_url(settings.database).password if settings.database_url else None
-    return [text for text in (parts.path, parts.query, password) if text and text != "/"]
+    candidates = (parts.path, parts.query, database_url(settings).password)
+    return [text for text in candidates if text and text != "/"]

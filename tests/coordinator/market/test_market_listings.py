@@ -1,8 +1,10 @@
 """Listings: registered, changed, taken off the market, and refused."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from signed import NOW, Clock, Wallet, listing, unlisting
 from sqlmodel import select
@@ -278,3 +280,14 @@ def test_amounts_beyond_64_bits_survive(client: TestClient, provider: Wallet) ->
     signed = listing(provider, base_price=huge, ceiling_price=huge, salt=2**64 - 1)
     gpu = wire.Gpu.model_validate(post(client, signed))
     assert gpu.listing == signed.listing
+
+
+def test_the_same_listing_sixteen_times_at_once_is_one_gpu(
+    client: TestClient, provider: Wallet
+) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    signed = body(listing(provider))
+    with ThreadPoolExecutor(16) as pool:
+        answers = pool.map(lambda _: TestClient(app).post("/v1/gpus", json=signed), range(16))
+        assert sorted(answer.status_code for answer in answers) == [200] * 15 + [201]

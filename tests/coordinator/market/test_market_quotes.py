@@ -126,6 +126,7 @@ def test_what_is_reserved_now_shows_in_free_from(
 
 
 def test_a_hold_lapses_by_the_chains_clock_alone(
+    *,
     client: TestClient,
     buyer: Wallet,
     wallet: NewWallet,
@@ -145,6 +146,7 @@ def test_a_hold_lapses_by_the_chains_clock_alone(
 
 
 def test_what_is_funded_does_not_lapse(
+    *,
     client: TestClient,
     context: Context,
     buyer: Wallet,
@@ -208,6 +210,7 @@ def test_the_same_request_sixteen_times_at_once_is_one_quote(
     ],
 )
 def test_what_cannot_be_quoted(
+    *,
     client: TestClient,
     buyer: Wallet,
     gpu_id: str,

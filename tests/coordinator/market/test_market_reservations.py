@@ -1,18 +1,19 @@
 """Reservations: what the database refuses by itself, and what the chain's events do to them."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from signed import NOW, Clock, Wallet, listing, quote_request
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import Session, select
 
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.database import Database
+from aitbc_coordinator.database import Database, is_conflict
 from aitbc_coordinator.market import reservations
 from aitbc_coordinator.market.models import Gpu, Reservation
 
@@ -41,6 +42,11 @@ def all_reservations(database: Database) -> list[tuple[int, int, int | None]]:
     return sorted((row.starts_at, row.ends_at, row.held_until) for row in rows)
 
 
+def execute(database: Database, statement: str, **values: Any) -> None:
+    with database.session() as session:
+        session.execute(text(statement), values)
+
+
 OVERLAPS = [(0, 3600), (-100, 1), (-100, 3700), (3599, 4000), (100, 200), (-100, 3600), (0, 1)]
 
 
@@ -48,19 +54,72 @@ OVERLAPS = [(0, 3600), (-100, 1), (-100, 3700), (3599, 4000), (100, 200), (-100,
 def test_the_database_itself_refuses_what_overlaps(
     database: Database, quote: Callable[..., wire.SignedQuote], begin: int, end: int
 ) -> None:
-    first = quote()
-    other = quote(starts_at=NOW + 100_000)
+    first, other, spare = quote(), quote(starts_at=NOW + 100_000), quote(starts_at=NOW + 200_000)
+    execute(database, "DELETE FROM reservation WHERE quote_id = :q", q=spare.id)
     start = first.terms.starts_at
-    with pytest.raises(IntegrityError), database.session() as session:
-        session.execute(text("DELETE FROM reservation WHERE quote_id = :q"), {"q": other.id})
-        values = {"g": first.gpu_id, "q": other.id, "s": start + begin, "e": start + end}
-        session.execute(text(INSERT), values)
-    with pytest.raises(IntegrityError), database.session() as session:
-        session.execute(
-            text("UPDATE reservation SET starts_at = :s, ends_at = :e WHERE quote_id = :q"),
-            {"q": other.id, "s": start + begin, "e": start + end},
-        )
+    place = {"s": start + begin, "e": start + end}
+    with pytest.raises(IntegrityError):
+        execute(database, INSERT, g=first.gpu_id, q=spare.id, **place)
+    move = "UPDATE reservation SET starts_at = :s, ends_at = :e WHERE quote_id = :q"
+    with pytest.raises(IntegrityError):
+        execute(database, move, q=other.id, **place)
     assert len(all_reservations(database)) == 2
+
+
+def test_the_database_itself_lets_one_of_many_at_once_have_a_slot(
+    database: Database, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    rivals = [quote(starts_at=NOW + 100_000 + 4000 * n) for n in range(8)]
+    execute(database, "DELETE FROM reservation")
+
+    def attempt(rival: wire.SignedQuote) -> bool:
+        try:
+            execute(database, INSERT, g=rival.gpu_id, q=rival.id, s=NOW, e=NOW + 100)
+        except DBAPIError as error:
+            if not is_conflict(error):
+                raise
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(rivals)) as pool:
+        assert sum(pool.map(attempt, rivals)) == 1
+    assert all_reservations(database) == [(NOW, NOW + 100, None)]
+
+
+@pytest.mark.parametrize(("end", "attempts"), [(NOW + 99_999, 2), (NOW, 1)])
+def test_a_transaction_is_repeated_after_a_conflict_and_after_nothing_else(
+    database: Database, quote: Callable[..., wire.SignedQuote], end: int, attempts: int
+) -> None:
+    first, spare = quote(), quote(starts_at=NOW + 200_000)
+    execute(database, "DELETE FROM reservation WHERE quote_id = :q", q=spare.id)
+    seen: list[int] = []
+
+    def work(session: Session) -> str:
+        seen.append(session.execute(text("UPDATE gpu SET last_seen = 1")).rowcount)
+        if len(seen) == 1:
+            values = {"g": first.gpu_id, "q": spare.id, "s": NOW, "e": end}
+            session.execute(text(INSERT), values)
+        return "done"
+
+    if attempts == 1:
+        with pytest.raises(IntegrityError, match="reservation_lasts"):
+            database.transact(work)
+    else:
+        assert database.transact(work) == "done"
+    assert len(seen) == attempts
+
+
+def test_a_conflict_that_stays_is_raised(
+    database: Database, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    first, spare = quote(), quote(starts_at=NOW + 200_000)
+
+    def work(session: Session) -> None:
+        values = {"g": first.gpu_id, "q": spare.id, "s": NOW, "e": NOW + 99_999}
+        session.execute(text(INSERT), values)
+
+    with pytest.raises(IntegrityError):
+        database.transact(work)
 
 
 def test_neighbours_and_other_gpus_do_not_overlap(
@@ -90,14 +149,12 @@ def test_ignoring_conflicts_does_not_get_around_it(
 ) -> None:
     first, other = quote(), quote(starts_at=NOW + 100_000)
     values = {"g": first.gpu_id, "q": other.id, "s": NOW, "e": NOW + 1000}
-    with database.session() as session:
-        session.execute(text("DELETE FROM reservation WHERE quote_id = :q"), {"q": other.id})
+    execute(database, "DELETE FROM reservation WHERE quote_id = :q", q=other.id)
     if database.engine.dialect.name == "sqlite":
-        with pytest.raises(IntegrityError), database.session() as session:
-            session.execute(text(INSERT.replace("INSERT", "INSERT OR IGNORE")), values)
+        with pytest.raises(IntegrityError):
+            execute(database, INSERT.replace("INSERT", "INSERT OR IGNORE"), **values)
     else:
-        with database.session() as session:
-            session.execute(text(INSERT + " ON CONFLICT DO NOTHING"), values)
+        execute(database, INSERT + " ON CONFLICT DO NOTHING", **values)
     assert len(all_reservations(database)) == 1
 
 
@@ -105,12 +162,9 @@ def test_ignoring_conflicts_does_not_get_around_it(
 def test_a_reservation_lasts(
     database: Database, quote: Callable[..., wire.SignedQuote], length: int
 ) -> None:
-    made = quote()
-    with pytest.raises(IntegrityError), database.session() as session:
-        session.execute(
-            text("UPDATE reservation SET ends_at = starts_at + :n WHERE quote_id = :q"),
-            {"n": length, "q": made.id},
-        )
+    shrink = "UPDATE reservation SET ends_at = starts_at + :n WHERE quote_id = :q"
+    with pytest.raises(IntegrityError):
+        execute(database, shrink, n=length, q=quote().id)
 
 
 def test_funding_makes_a_reservation_permanent_and_a_reorg_takes_that_back(
@@ -140,22 +194,25 @@ def test_terms_that_nobody_quoted_are_not_confirmed(database: Database) -> None:
 
 
 def test_a_lapsed_reservation_is_made_again_if_it_is_free(
-    database: Database, quote: Callable[..., wire.SignedQuote], set_chain_time: SetChainTime
+    database: Database,
+    clock: Clock,
+    quote: Callable[..., wire.SignedQuote],
+    set_chain_time: SetChainTime,
 ) -> None:
     lapsed = quote()
-    set_chain_time(lapsed.terms.fund_by)
+    clock.now = lapsed.terms.fund_by
+    set_chain_time(clock.now)
     taker = quote()
     with database.session() as session:
         assert reservations.confirm(session, lapsed.booking_id) is None
         assert reservations.confirm(session, taker.booking_id) is not None
         assert reservations.confirm(session, lapsed.booking_id) is None
         reservations.unconfirm(session, lapsed.booking_id)
-    place = (taker.terms.starts_at, taker.terms.ends_at)
-    assert all_reservations(database) == [(*place, None)]
+    assert all_reservations(database) == [(taker.terms.starts_at, taker.terms.ends_at, None)]
     with database.session() as session:
         reservations.release(session, taker.booking_id)
         assert reservations.confirm(session, lapsed.booking_id) is not None
-    assert all_reservations(database) == [(*place, None)]
+    assert all_reservations(database) == [(lapsed.terms.starts_at, lapsed.terms.ends_at, None)]
 
 
 def test_a_closed_booking_frees_its_time_and_begins_idleness(

@@ -14,7 +14,7 @@ import httpx
 from eth_account import Account
 from hexbytes import HexBytes
 from signed import NOW, Clock, Wallet, listing, quote_request
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 from web3 import HTTPProvider, Web3
 from web3.exceptions import TransactionNotFound
 
@@ -233,13 +233,21 @@ class World:
 
     def transactions(self) -> list[models.RelayTransaction]:
         with self.context.database.read() as session:
-            return list(session.exec(select(models.RelayTransaction)).all())
+            rows = select(models.RelayTransaction).order_by(col(models.RelayTransaction.id))
+            return list(session.exec(rows).all())
 
     def attestation(self, terms: Terms) -> models.Attestation:
         with self.context.database.read() as session:
             found = outbox.find_attestation(session, self.id_of(terms))
             assert found is not None
             return found
+
+    def cursor_block(self) -> int:
+        """Up to which block the chain was followed."""
+        with self.context.database.read() as session:
+            cursor = repository.cursor(session)
+        assert cursor is not None
+        return cursor.block_number
 
     def check_conservation(self, *all_terms: Terms) -> None:
         """Every wei that was funded is with a party, credited as a fee, or in the escrow."""

@@ -229,6 +229,8 @@ def test_a_booking_past_its_claim_window_is_left_to_its_buyer(
     coordinator.follow()
     coordinator.settle()
     assert world.transactions() == []
+    evidence = world.client.get(f"/v1/bookings/{world.id_of(terms)}/evidence")
+    assert evidence.json()["code"] == "no-evidence"
     world.node.send(world.buyer, world.escrow.functions.reclaim(terms.abi_values()))
     coordinator.follow()
     assert world.booking(terms).status == "reclaimed"

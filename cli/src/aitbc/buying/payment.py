@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import NODE_FAILURES
+from aitbc.chain.node import NODE_FAILURES, reason
 from aitbc.chain.transactions import Sent, send
 from aitbc.errors import ChainError, UntrustedMarket
 from aitbc.protocol.events import Funded
@@ -60,7 +60,7 @@ def read_means(escrow: Escrow, buyer: str) -> Means:
             call = token.functions.allowance(holder, escrow.contract.address)
             allowance = int(call.call())
     except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while the wallet was read: {error}") from error
+        raise ChainError(f"the node failed while the wallet was read: {reason(error)}") from error
     return Means(holder, balance, allowance)
 
 
@@ -69,7 +69,7 @@ def require_unpaid(escrow: Escrow, booking_id: str) -> None:
     try:
         state = escrow.slot(booking_id).state
     except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while the booking was read: {error}") from error
+        raise ChainError(f"the node failed while the booking was read: {reason(error)}") from error
     if state is not EscrowState.NONE:
         raise ChainError(
             f"booking {booking_id} is paid already",

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from eth_abi import abi as eth_abi
+from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
+from eth_utils.abi import (
+    function_abi_to_4byte_selector,
+    get_abi_input_names,
+    get_abi_input_types,
+)
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractFunction
@@ -101,13 +108,17 @@ def explain_revert(function: ContractFunction, error: Exception) -> str:
 
 def decode_custom_error(function: ContractFunction, data: HexBytes) -> str | None:
     """`Name(field=value, …)` for a custom error of the function's contract, else None."""
-    contract: Any = Web3().eth.contract(abi=function.contract_abi)
-    try:
-        found, values = contract.decode_error_data(data)
-    except (ValueError, AttributeError):
-        return None
-    shown = ", ".join(f"{name}={_show(value)}" for name, value in values.items())
-    return f"{found.error_identifier}({shown})"
+    for item in function.contract_abi:
+        if item["type"] != "error" or function_abi_to_4byte_selector(item) != data[:4]:
+            continue
+        try:
+            values = eth_abi.decode(get_abi_input_types(item), data[4:])
+        except DecodingError:
+            return None
+        named = zip(get_abi_input_names(item), values, strict=True)
+        shown = ", ".join(f"{name}={_show(value)}" for name, value in named)
+        return f"{item['name']}({shown})"
+    return None
 
 
 def _show(value: Any) -> str:

@@ -39,9 +39,10 @@ def failure_of(error: BaseException) -> Failure:
             return Failure(EXIT_CANCELLED, "cancelled", Cancelled.code)
         case OSError(strerror=str(reason), filename=str(path)):
             return Failure(EXIT_FAILED, f"cannot use {path}: {reason}", "file")
+    # Its words are not ours, and might carry a secret: they are shown on demand only.
     return Failure(
         EXIT_FAILED,
-        _one_line(f"unexpected {type(error).__name__}: {error}"),
+        f"unexpected {type(error).__name__}",
         "unexpected",
         "run again with --debug for the traceback",
     )

@@ -14,7 +14,7 @@ from eth_account.signers.local import LocalAccount
 from pydantic import ValidationError
 
 from aitbc.errors import InvalidInput, WalletError
-from aitbc.profile import write_private
+from aitbc.files import write_private
 from aitbc.protocol.messages import Domain, Message, SessionGrant
 from aitbc.protocol.metering import SignedSessionGrant
 from aitbc.signing import sign

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aitbc.errors import AitbcError
-from aitbc.profile import write_private
+from aitbc.files import write_private
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.types import Bytes32, Timestamp, Uint32
 from aitbc.protocol.wire import SignedReceipt

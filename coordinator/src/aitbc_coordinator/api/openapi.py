@@ -9,7 +9,8 @@ from aitbc.protocol.wire import Problem
 from aitbc_coordinator.api.problems import PROBLEM_TYPE
 
 _REFERENCE = {"$ref": "#/components/schemas/Problem"}
-_ALWAYS = {"413": "`code` is `too-large`", "500": "`code` is `internal`"}
+_ALWAYS = {"500": "`code` is `internal`", "503": "`code` is `database-unavailable`"}
+_WITH_BODY = {"400": "`code` is `invalid`", "413": "`code` is `too-large`"}
 
 
 def install(app: FastAPI) -> None:
@@ -31,15 +32,16 @@ def install(app: FastAPI) -> None:
             schemas["Problem"] = Problem.model_json_schema()
             for methods in schema["paths"].values():
                 for operation in methods.values():
-                    _use_problems(operation["responses"])
+                    extra = _ALWAYS | (_WITH_BODY if "requestBody" in operation else {})
+                    _use_problems(operation["responses"], extra)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
 
 
-def _use_problems(responses: dict[str, Any]) -> None:
-    for status, description in _ALWAYS.items():
+def _use_problems(responses: dict[str, Any], extra: dict[str, str]) -> None:
+    for status, description in extra.items():
         responses.setdefault(status, {"description": description})
     for status, response in responses.items():
         if status < "400" or _describes_health(response):

@@ -18,6 +18,7 @@ from aitbc_coordinator.errors import Refusal
 PROBLEM_TYPE = "application/problem+json"
 
 _CODES = {
+    HTTPStatus.BAD_REQUEST: "invalid",
     HTTPStatus.NOT_FOUND: "no-such-path",
     HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
 }

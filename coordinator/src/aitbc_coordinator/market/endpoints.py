@@ -3,14 +3,14 @@
 from http import HTTPStatus
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from aitbc.protocol import wire
 from aitbc_coordinator.api.dependencies import ContextDependency
 from aitbc_coordinator.api.problems import declare
-from aitbc_coordinator.market import listings, quotes, search, views
+from aitbc_coordinator.market import examples, listings, quotes, search, views
 from aitbc_coordinator.market.filters import Position, SearchQuery
 
 router = APIRouter(prefix=wire.API, tags=["market"])
@@ -18,7 +18,10 @@ router = APIRouter(prefix=wire.API, tags=["market"])
 GpuId = Annotated[str, Path(description="Such as `g-7k3m9q`", examples=["g-7k3m9q"])]
 QuoteId = Annotated[str, Path(description="Such as `q-5d0x8m2kqa`", examples=["q-5d0x8m2kqa"])]
 
-Body = TypeVar("Body")
+ListingBody = Annotated[wire.SignedListing, Body(examples=[examples.LISTING])]
+UnlistingBody = Annotated[wire.SignedUnlisting, Body(examples=[examples.UNLISTING])]
+QuoteRequestBody = Annotated[wire.SignedQuoteRequest, Body(examples=[examples.QUOTE_REQUEST])]
+Made = TypeVar("Made")
 
 SIGNED = ("wrong-signer", "stale-signature")
 UNACCEPTABLE = ("unknown-region", "unknown-strategy", "invalid-prices")
@@ -45,9 +48,7 @@ def get_market(context: ContextDependency) -> wire.Market:
         ),
     },
 )
-def register_gpu(
-    signed: wire.SignedListing, context: ContextDependency, response: Response
-) -> wire.Gpu:
+def register_gpu(signed: ListingBody, context: ContextDependency, response: Response) -> wire.Gpu:
     """The first listing of a GPU: version 1, signed by the provider's wallet.
 
     The id is made of the provider's address and the listing's `salt`. For `id-taken`, choose
@@ -74,7 +75,7 @@ def register_gpu(
         }
     ),
 )
-def update_gpu(gpu_id: GpuId, signed: wire.SignedListing, context: ContextDependency) -> wire.Gpu:
+def update_gpu(gpu_id: GpuId, signed: ListingBody, context: ContextDependency) -> wire.Gpu:
     """The next listing of a GPU, by the same provider with the same `salt`.
 
     Its `version` is the present listing's plus one. It puts a GPU that was taken off the market
@@ -95,7 +96,7 @@ def update_gpu(gpu_id: GpuId, signed: wire.SignedListing, context: ContextDepend
         {403: (*SIGNED, "not-owner"), 404: ("unknown-gpu",), 409: ("version-conflict",)}
     ),
 )
-def unlist_gpu(gpu_id: GpuId, signed: wire.SignedUnlisting, context: ContextDependency) -> wire.Gpu:
+def unlist_gpu(gpu_id: GpuId, signed: UnlistingBody, context: ContextDependency) -> wire.Gpu:
     """No new quote is made for it; what is booked goes on. `version` is the listing's plus one."""
 
     def work(session: Session) -> wire.Gpu:
@@ -140,7 +141,7 @@ def get_gpu(gpu_id: GpuId, context: ContextDependency) -> wire.Gpu:
     },
 )
 def make_quote(
-    signed: wire.SignedQuoteRequest, context: ContextDependency, response: Response
+    signed: QuoteRequestBody, context: ContextDependency, response: Response
 ) -> wire.SignedQuote:
     """The GPU is held until `terms.fund_by`: fund the terms in the escrow before that.
 
@@ -167,7 +168,7 @@ def get_quote(quote_id: QuoteId, context: ContextDependency) -> wire.SignedQuote
         return views.quote_view(session, quotes.get(session, quote_id))
 
 
-def _made(response: Response, body: Body, *, created: bool) -> Body:
+def _made(response: Response, body: Made, *, created: bool) -> Made:
     if not created:
         response.status_code = HTTPStatus.OK
     return body

@@ -28,11 +28,12 @@ def make(context: Context, session: Session, signed: wire.SignedQuoteRequest) ->
     """Hold a GPU and quote it. Returns the quote, and whether this made it."""
     request = signed.request
     require_signer(context, request, signed.signature, request.buyer)
+    # The lock comes first: what is read behind it stays true until the GPU is held.
+    gpu = listings.get(session, request.gpu_id, lock=True)
     earlier = repository.quote_with_salt(session, request.buyer, request.salt)
     if earlier is not None:
         return _repeated(earlier, request), False
     require_fresh(context, request.signed_at)
-    gpu = listings.get(session, request.gpu_id, lock=True)
     if not gpu.listed:
         raise Conflict(
             "not-listed",

@@ -11,12 +11,14 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal,
     or_,
     tuple_,
     update,
 )
 from sqlmodel import Session, col, select
 
+from aitbc_coordinator.database import AmountColumn
 from aitbc_coordinator.market.filters import Filters, Position
 from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
 
@@ -61,8 +63,8 @@ def search(session: Session, filters: Filters, after: Position | None, limit: in
     """GPUs that match, by base price and id, from the one that follows `after`."""
     query = select(Gpu).where(*_conditions(filters))
     if after is not None:
-        place = tuple_(col(Gpu.base_price), col(Gpu.id))
-        query = query.where(place > tuple_(after.base_price, after.gpu_id))
+        reached = tuple_(literal(after.base_price, AmountColumn), literal(after.gpu_id))
+        query = query.where(tuple_(col(Gpu.base_price), col(Gpu.id)) > reached)
     query = query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(limit)
     return list(session.exec(query))
 

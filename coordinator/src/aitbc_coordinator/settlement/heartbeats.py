@@ -63,13 +63,13 @@ def accept(session: Session, context: Context, signed: SignedHeartbeat) -> Heart
     last = repository.last_heartbeat(session, booking.id)
     if last is not None and last.sequence == heartbeat.sequence and _same(last, signed):
         return _answer(session, booking, now)
-    _check_times(context, booking, heartbeat)
     if last is not None and heartbeat.sequence <= last.sequence:
         raise Conflict(
             "replayed",
             f"heartbeat {heartbeat.sequence} of this booking was used, the last is {last.sequence}",
             hint="number heartbeats upwards, and never use a number twice",
         )
+    _check_times(context, booking, heartbeat)
     gained = _newly_covered(session, heartbeat)
     repository.add_heartbeat(
         session,

@@ -229,22 +229,28 @@ def mark_sent(session: Session, transaction: RelayTransaction, head: int) -> Non
     )
 
 
+def unmine(session: Session, transactions: Iterable[RelayTransaction]) -> None:
+    """A reorg took their block back: they are to be sent again, the same bytes."""
+    session.exec(
+        update(RelayTransaction)
+        .where(col(RelayTransaction.id).in_([found.id for found in transactions]))
+        .values(state=RelayState.SIGNED, mined_block=None, sent_block=None)
+    )
+
+
 def unmine_above(session: Session, number: int) -> None:
-    """A reorg took blocks back: what was mined in them is under way again, bumps included."""
+    """Take back what was mined above a block, and what that had replaced."""
     mined = select(RelayTransaction).where(col(RelayTransaction.mined_block) > number)
     for transaction in session.exec(mined).all():
-        session.exec(
-            update(RelayTransaction)
-            .where(
-                col(RelayTransaction.sender) == transaction.sender,
-                col(RelayTransaction.nonce) == transaction.nonce,
-                or_(
-                    col(RelayTransaction.state) != RelayState.FAILED,
-                    col(RelayTransaction.id) == transaction.id,
-                ),
-            )
-            .values(state=RelayState.SENT, mined_block=None)
+        of_its_nonce = select(RelayTransaction).where(
+            col(RelayTransaction.sender) == transaction.sender,
+            col(RelayTransaction.nonce) == transaction.nonce,
+            or_(
+                col(RelayTransaction.state) != RelayState.FAILED,
+                col(RelayTransaction.id) == transaction.id,
+            ),
         )
+        unmine(session, session.exec(of_its_nonce).all())
 
 
 def newest_transactions(session: Session, batch_ids: Iterable[str]) -> dict[str, RelayTransaction]:

@@ -196,7 +196,7 @@ class Relayer:
                 return
         if any(transaction.state == RelayState.MINED for transaction in group):
             with self._database.session() as session:
-                outbox.set_state(session, group, RelayState.SENT)
+                outbox.unmine(session, group)
             _log.warning("settlement un-mined", nonce=group[0].nonce)
         elif followed >= 0 and self._confirmed_nonce(followed) > group[0].nonce:
             with self._database.session() as session:

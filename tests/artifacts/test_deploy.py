@@ -1,0 +1,133 @@
+"""`ape run deploy` against a real node."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from web3 import Web3
+
+from aitbc.protocol.artifacts import load_artifact, runtime_matches
+
+ROOT = Path(__file__).resolve().parents[2]
+ANVIL = next((ROOT / "node_modules/@foundry-rs").glob("anvil-*/bin/anvil"))
+APE = ROOT / ".venv/bin/ape"
+ATTESTER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+FEE_RECIPIENT = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+ZERO_ADDRESS = "0x" + "00" * 20
+
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[str]:
+    """The URL of a fresh anvil."""
+    with subprocess.Popen([ANVIL, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        listening = (re.match(r"Listening on (\S+)", line) for line in process.stdout)
+        yield "http://" + next(match[1] for match in listening if match)
+        process.terminate()
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    return tmp_path / "deployments"
+
+
+@pytest.fixture
+def deploy(node: str, records: Path, tmp_path: Path) -> Deploy:
+    def run(*arguments: str, account: str = "TEST::0") -> subprocess.CompletedProcess[str]:
+        network = ("--network", f"ethereum:local:{node}", "--account", account)
+        standard = ("--attester", ATTESTER, "--fee-recipient", FEE_RECIPIENT)
+        return subprocess.run(
+            [APE, "run", "deploy", *network, *standard, "--record", records, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "APE_DATA_FOLDER": str(tmp_path / "ape")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def recorded(records: Path) -> list[dict[str, object]]:
+    entries: list[dict[str, object]] = json.loads((records / "31337.json").read_text())
+    return entries
+
+
+def test_deploys_and_records(deploy: Deploy, records: Path, node: str) -> None:
+    first = deploy("--test-dollar")
+    assert first.returncode == 0, first.stderr
+    token = recorded(records)[0]["constructor"]["token"]  # type: ignore[index]  # plain JSON
+    again = deploy("--token", token, "--fee-bps", "0", "--claim-window", "60")
+    assert again.returncode == 0, again.stderr
+
+    entry, other = recorded(records)
+    web3 = Web3(Web3.HTTPProvider(node))
+    receipt = web3.eth.get_transaction_receipt(entry["deploy_tx"])
+    assert receipt["contractAddress"] == entry["address"]
+    assert receipt["blockNumber"] == entry["deploy_block"]
+    artifact = load_artifact("TokenEscrow")
+    assert runtime_matches(artifact, bytes(web3.eth.get_code(entry["address"])))
+    assert entry == {
+        "contract": "TokenEscrow",
+        "address": entry["address"],
+        "chain_id": 31337,
+        "deploy_block": entry["deploy_block"],
+        "deploy_tx": entry["deploy_tx"],
+        "constructor": {
+            "token": token,
+            "attester": ATTESTER,
+            "arbiter": ZERO_ADDRESS,
+            "feeBps": 100,
+            "feeRecipient": FEE_RECIPIENT,
+            "claimWindow": 86_400,
+        },
+        "sources_sha256": artifact.sources_sha256,
+    }
+    escrow = web3.eth.contract(other["address"], abi=artifact.abi).functions
+    assert (escrow.token().call(), escrow.feeBps().call()) == (token, 0)
+    assert (escrow.attester().call(), escrow.claimWindow().call()) == (ATTESTER, 60)
+
+
+def test_two_at_once_lose_no_record(deploy: Deploy, records: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        accounts = ["TEST::3", "TEST::4"]
+        results = list(pool.map(lambda account: deploy("--native", account=account), accounts))
+
+    assert [result.returncode for result in results] == [0, 0], results
+    assert [entry["contract"] for entry in recorded(records)] == ["NativeEscrow"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say what the escrow holds: --token ADDRESS, --native or --test-dollar"),
+        (["--native", "--test-dollar"], "say what the escrow holds"),
+        (["--native", "--attester", "0x12"], "'0x12' is not an address"),
+        (["--native", "--attester", ZERO_ADDRESS], "--attester: must not be the zero address"),
+        (["--native", "--arbiter", ATTESTER], "--arbiter: must not be the attester"),
+        (["--native", "--fee-bps", "1001"], "1001 is not in the range 0<=x<=1000"),
+        (["--token", FEE_RECIPIENT], f"there is no contract at {FEE_RECIPIENT}"),
+        (["--native", "--network", "ethereum:local:http://127.0.0.1:1"], "No node found"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_deploy_nothing(
+    deploy: Deploy, records: Path, node: str, arguments: list[str], message: str
+) -> None:
+    eth = Web3(Web3.HTTPProvider(node)).eth
+    height = eth.block_number
+
+    result = deploy(*arguments)
+
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert eth.block_number == height
+    assert not (records / "31337.json").exists()

@@ -1,0 +1,216 @@
+"""The market's commands against a real coordinator and a real node."""
+
+import json
+from typing import Any
+
+import pytest
+from canned import Canned
+from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
+
+from local_market import LocalMarket, User
+
+COIN = 10**17
+GPU_KEYS = [
+    "base_price",
+    "ceiling_price",
+    "cuda_version",
+    "floor_price",
+    "free_from",
+    "gpu_uuid",
+    "id",
+    "last_seen",
+    "listed",
+    "memory_gib",
+    "model",
+    "name",
+    "price_per_hour",
+    "provider",
+    "region",
+    "strategy",
+    "symbol",
+    "version",
+]
+
+
+@pytest.fixture(scope="module")
+def provider(live: LocalMarket) -> User:
+    user = live.user("provider")
+    user.json("init")
+    return user
+
+
+@pytest.fixture(scope="module")
+def buyer(live: LocalMarket) -> User:
+    user = live.user("buyer")
+    user.json("init")
+    live.fund(user.address, COIN, 100 * 10**6)
+    return user
+
+
+@pytest.fixture(scope="module")
+def gpu(provider: User) -> dict[str, Any]:
+    return register(provider, "Shared")
+
+
+def register(provider: User, name: str, *more: str) -> dict[str, Any]:
+    hardware = ("--memory", "24", "--cuda-version", "12.1", "--base-price", "3.6")
+    made: dict[str, Any] = provider.json(
+        "marketplace", "gpu", "register", "--name", name, *hardware, *more
+    )
+    return made
+
+
+def update(user: User, gpu_id: str, *changes: str, **env: str) -> Any:
+    return user.run("marketplace", "gpu", "update", "--gpu-id", gpu_id, *changes, **env)
+
+
+def test_a_gpu_from_listing_to_unlisting(provider: User) -> None:
+    gpu = register(provider, "One", "--region", "eu-north", "--strategy", "Utilization Guard")
+    assert sorted(gpu) == GPU_KEYS
+    assert (gpu["floor_price"], gpu["base_price"], gpu["ceiling_price"]) == ("1.8", "3.6", "7.2")
+    assert (gpu["strategy"], gpu["version"], gpu["listed"]) == ("utilization-guard", 1, True)
+
+    for wanted in (gpu["id"], gpu["id"][:6], "One"):
+        assert provider.json("marketplace", "gpu", "show", wanted)["id"] == gpu["id"]
+    assert provider.json("marketplace", "gpu", "show", "--gpu-id", "One")["factors"]
+
+    done = update(provider, "One", "--base-price", "10", "--strategy", "peak-maximizer")
+    assert done.returncode == 0, done.stderr
+    assert "3.6 → 10" in done.stderr
+    changed = provider.json("marketplace", "gpu", "show", "One")
+    assert (changed["floor_price"], changed["ceiling_price"]) == ("5", "20")
+    assert (changed["version"], changed["strategy"]) == (2, "peak-maximizer")
+
+    gone = provider.json("marketplace", "gpu", "unregister", "--gpu-id", "One")
+    assert gone["listed"] is False
+    assert search(provider, "--region", "eu-north") == []
+    assert gpu["id"] in search(provider, "--mine")
+    assert update(provider, gpu["id"], "--region", "eu-west").returncode == 0
+    assert search(provider, "--region", "eu-west") == [gpu["id"]]
+
+
+def search(user: User, *filters: str) -> list[str]:
+    return [gpu["id"] for gpu in user.json("marketplace", "gpu", "list", *filters)]
+
+
+def test_search(provider: User, gpu: dict[str, Any]) -> None:
+    wanted = gpu["id"]
+    for filters in (["--min-memory", "24"], ["--cuda", "12.1"], ["--max-price", "3.6"], []):
+        assert wanted in search(provider, *filters)
+    for filters in (["--min-memory", "25"], ["--cuda", "12.2"], ["--max-price", "0.01"]):
+        assert wanted not in search(provider, *filters)
+    assert len(search(provider, "--limit", "1")) == 1
+    table = provider.run("marketplace", "gpu", "list")
+    assert wanted in table.stdout
+    assert "TUSD/H NOW" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["gpu", "list", "--region", "atlantis"], "unknown region"),
+        (["gpu", "list", "--cuda", "twelve"], "--cuda 'twelve'"),
+        (["gpu", "list", "--max-price", "-1"], "--max-price"),
+        (["gpu", "update", "--gpu-id", "Shared"], "nothing to change"),
+        (["gpu", "update", "--gpu-id", "Shared", "--strategy", "x"], "unknown strategy"),
+        (["gpu", "update", "--gpu-id", "Shared", "--floor-price", "4"], "between the floor"),
+        (["gpu", "update", "--gpu-id", "Shared", "--name", "\x1b[2J"], "--name"),
+        (["gpu", "show"], "which GPU"),
+        (["book"], "--duration"),
+        (["book", "--duration", "forever"], "not a duration"),
+        (["book", "--duration", "5s", "--start", "yesterday"], "not a time"),
+        (["book", "--quote", "q-aaaaaaaaaa"], "keeps no quote"),
+        (["book", "--quote", "q-aaaaaaaaaa", "--gpu-id", "Shared"], "leave the other"),
+        (["book", "--gpu-id", "Shared", "--duration", "5s", "--region", "us-west"], "names one"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_changes_nothing(
+    provider: User, gpu: dict[str, Any], arguments: list[str], says: str
+) -> None:
+    before = fingerprint(provider.home)
+    done = provider.run("marketplace", *arguments)
+    assert done.returncode == USAGE, done.stderr
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert fingerprint(provider.home) == before
+
+
+def test_only_one_s_own_honest_listing_is_changed(
+    live: LocalMarket, provider: User, buyer: User, gpu: dict[str, Any], canned: Canned
+) -> None:
+    refused = update(buyer, gpu["id"], "--base-price", "1")
+    assert_refused(refused, NOT_AUTHORISED, "is not yours")
+
+    answer = provider_view(live, gpu["id"])
+    path = f"/v1/gpus/{gpu['id']}"
+    altered = json.loads(json.dumps(answer))
+    altered["listing"]["floor_price"] = "1"
+    canned.say(path, json.dumps(altered))
+    liar = {"AITBC_COORDINATOR_URL": canned.url}
+    refused = update(provider, gpu["id"], "--base-price", "4", **liar)
+    assert_refused(refused, FAILED, "signer of the listing")
+
+    assert update(provider, gpu["id"], "--base-price", "4").returncode == 0
+    canned.say(path, json.dumps(answer))
+    refused = update(provider, gpu["id"], "--base-price", "5", **liar)
+    assert_refused(refused, FAILED, "you signed version 2")
+    assert [asked for asked in canned.asked if asked != path] == []
+
+
+def provider_view(live: LocalMarket, gpu_id: str) -> dict[str, Any]:
+    import httpx
+
+    answer: dict[str, Any] = httpx.get(f"{live.coordinator_url}/v1/gpus/{gpu_id}").json()
+    return answer
+
+
+def test_from_quote_to_cancellation(live: LocalMarket, provider: User, buyer: User) -> None:
+    gpu = register(provider, "Booked", "--region", "sa-east")
+    quote = buyer.json(
+        "marketplace", "quote", "--gpu-id", gpu["id"], "--duration", "10s", "--start", "+10m"
+    )
+    assert quote["ends_at"] - quote["starts_at"] == quote["duration_seconds"] == 10
+    assert quote["factors"][0]["factor"] == "demand"
+    before = live.money_of(buyer.address)
+    booked = buyer.json("marketplace", "book", "--quote", quote["id"], "--yes")
+    assert (booked["id"], booked["amount"]) == (quote["booking_id"], quote["amount"])
+    paid = before - live.money_of(buyer.address)
+    assert paid == live.money_of(live.escrow) > 0
+    again = buyer.run("marketplace", "book", "--quote", quote["id"], "--yes")
+    assert_refused(again, FAILED, "paid already")
+
+    watched = buyer.start("booking", "watch", booked["short_id"], "--format", "json")
+    watched.wait_for('"status": "funded"')
+    shown = buyer.json("booking", "show", booked["short_id"])
+    assert (shown["status"], shown["fund_tx"]) == ("funded", booked["tx"])
+    assert shown["on_chain"] == {"state": "open", "remaining": booked["amount"]}
+    assert [b["id"] for b in buyer.json("booking", "list", "--as", "buyer")] == [booked["id"]]
+    assert buyer.json("booking", "list", "--as", "provider") == []
+    status = provider.json("marketplace", "status", "--gpu-id", "Booked")
+    assert [b["id"] for b in status["upcoming"]] == [booked["id"]]
+    assert gpu["id"] in [g["id"] for g in provider.json("marketplace", "status")]
+
+    gone = buyer.json("booking", "cancel", booked["short_id"], "--yes")
+    assert gone["refunded"] == booked["amount"]
+    assert live.money_of(buyer.address) == before
+    assert watched.wait() == 0
+    assert [json.loads(line)["status"] for line in watched.lines][-1] == "cancelled"
+    earned = provider.json("marketplace", "earnings", "--gpu-id", "Booked")
+    assert (earned["bookings"], earned["paid"], earned["pending"]) == (1, "0", "0")
+    assert gpu["id"] in [g["gpu_id"] for g in provider.json("marketplace", "earnings")]
+
+
+def test_the_cheapest_that_fits_is_booked(provider: User, buyer: User) -> None:
+    register(provider, "Dear", "--region", "af-south", "--base-price", "7.2")
+    cheap = register(provider, "Cheap", "--region", "af-south")
+    wish = ("marketplace", "book", "--region", "af-south", "--duration", "5s", "--start", "+1h")
+    done = buyer.run(*wish, stdin="n\n")
+    assert done.returncode == 3, done.stderr
+    assert cheap["id"] in done.stderr
+    assert "Lock 0.004" in done.stderr
+    nothing = buyer.run(*wish, "--min-memory", "80")
+    assert_refused(nothing, FAILED, "no GPU fits")
+    dear = buyer.run(*wish, "--max-price", "0.01")
+    assert_refused(dear, FAILED, "no GPU fits")

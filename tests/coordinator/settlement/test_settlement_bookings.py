@@ -1,0 +1,350 @@
+"""How bookings are found and shown; their events are made by hand."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from signed import NOW, Clock, Wallet, listing, quote_request
+from sqlmodel import select
+
+from aitbc.protocol import wire
+from aitbc.protocol.events import (
+    Cancelled,
+    Claimed,
+    EscrowEvent,
+    Funded,
+    Reclaimed,
+    Settled,
+    SettledInFull,
+)
+from aitbc.protocol.messages import Terms
+from aitbc.protocol.states import BookingStatus
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.settlement import attestations, outbox, projection, repository
+from aitbc_coordinator.settlement.gpus import UTILISATION_SECONDS, utilisation_bps
+from aitbc_coordinator.settlement.models import Booking
+
+
+@dataclass
+class Bookings:
+    """Makes bookings one after the other on one GPU."""
+
+    client: TestClient
+    context: Context
+    clock: Clock
+    provider: Wallet
+    buyer: Wallet
+    gpu_id: str
+    blocks: int = 0
+    salts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def post(self, path: str, body: Any) -> Any:
+        answer = self.client.post("/v1" + path, json=body.model_dump(mode="json"))
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def quote(self, starts_in: int) -> Terms:
+        request = quote_request(
+            self.buyer,
+            self.gpu_id,
+            starts_at=NOW + starts_in,
+            duration=100,
+            salt=next(self.salts),
+            signed_at=self.clock.now,
+        )
+        return wire.SignedQuote.model_validate(self.post("/quotes", request)).terms
+
+    def apply(self, kind: type[EscrowEvent], **fields: Any) -> EscrowEvent:
+        self.blocks += 1
+        event = kind(
+            block_number=self.blocks,
+            block_hash="0x" + "b1" * 32,
+            tx_hash="0x" + f"{self.blocks:064x}",
+            log_index=0,
+            timestamp=NOW + self.blocks,
+            **fields,
+        )
+        with self.context.database.session() as session:
+            projection.apply(session, event)
+        return event
+
+    def fund(self, starts_in: int, *, offered: bool = True) -> Terms:
+        terms = self.quote(starts_in)
+        if not offered:
+            terms = terms.model_copy(update={"listing": "0x" + "00" * 32})
+        self.apply(Funded, booking_id=self.id_of(terms), terms=terms)
+        return terms
+
+    def attest(self, terms: Terms, *, batch: str | None = None) -> None:
+        with self.context.database.session() as session:
+            attestations.attest(session, self.context, self.id_of(terms))
+            found = outbox.find_attestation(session, self.id_of(terms))
+            assert found is not None
+            found.batch_id = batch
+
+    def id_of(self, terms: Terms) -> str:
+        return terms.booking_id(self.context.market.domain)
+
+    def page(self, **params: Any) -> wire.BookingPage:
+        answer = self.client.get("/v1/bookings", params=params)
+        assert answer.status_code == 200, answer.text
+        return wire.BookingPage.model_validate(answer.json())
+
+    def get(self, path: str) -> Any:
+        return self.client.get("/v1" + path)
+
+
+@pytest.fixture
+def bookings(
+    client: TestClient, context: Context, clock: Clock, wallet: Callable[[], Wallet]
+) -> Bookings:
+    made = Bookings(client, context, clock, wallet(), wallet(), "")
+    made.gpu_id = made.post("/gpus", listing(made.provider))["id"]
+    return made
+
+
+@pytest.fixture
+def each_status(bookings: Bookings) -> dict[str, Terms]:
+    """A booking in every status, by its name."""
+    made = {
+        "funded": bookings.fund(1200),
+        "active": bookings.fund(950),
+        "ended": bookings.fund(100),
+        "attested": bookings.fund(200),
+        "settling": bookings.fund(300),
+        "settled": bookings.fund(400),
+        "cancelled": bookings.fund(500),
+        "reclaimed": bookings.fund(600),
+        "refused": bookings.fund(700, offered=False),
+    }
+    bookings.attest(made["attested"])
+    bookings.attest(made["settling"], batch="a-batch")
+    ids = {name: bookings.id_of(terms) for name, terms in made.items()}
+    amount = made["settled"].amount
+    bookings.apply(SettledInFull, booking_id=ids["settled"], paid=amount - 1, fee=1)
+    refund = {"refunded": made["cancelled"].amount}
+    bookings.apply(Cancelled, booking_id=ids["cancelled"], by=bookings.provider.address, **refund)
+    bookings.apply(Reclaimed, booking_id=ids["reclaimed"], refunded=made["reclaimed"].amount)
+    bookings.clock.now = NOW + 1000
+    return made
+
+
+def test_every_status_is_shown_and_searched_by_the_same_rules(
+    bookings: Bookings, each_status: dict[str, Terms]
+) -> None:
+    assert set(each_status) == {status.value for status in BookingStatus}
+    for status, terms in each_status.items():
+        booking_id = bookings.id_of(terms)
+        assert bookings.get(f"/bookings/{booking_id}").json()["status"] == status
+        assert [item.id for item in bookings.page(status=status).items] == [booking_id]
+
+
+@pytest.mark.parametrize("edge", [-1, 0, 1])
+@pytest.mark.parametrize("moment", ["starts_at", "ends_at"])
+def test_statuses_change_at_the_same_second_in_both(
+    bookings: Bookings, moment: str, edge: int
+) -> None:
+    terms = bookings.fund(300)
+    bookings.clock.now = getattr(terms, moment) + edge
+    status = bookings.get(f"/bookings/{bookings.id_of(terms)}").json()["status"]
+    assert len(bookings.page(status=status).items) == 1
+
+
+def test_lists_are_filtered(
+    bookings: Bookings, each_status: dict[str, Terms], wallet: Callable[[], Wallet]
+) -> None:
+    closed = {bookings.id_of(each_status[name]) for name in ("settled", "cancelled", "reclaimed")}
+    assert {item.id for item in bookings.page(open="false").items} == closed
+    assert len(bookings.page(open="true").items) == len(each_status) - 3
+    assert len(bookings.page(buyer=bookings.buyer.address.lower()).items) == len(each_status)
+    assert len(bookings.page(gpu=bookings.gpu_id, open="true").items) == len(each_status) - 4
+    assert bookings.page(provider=wallet().address).items == []
+    assert bookings.page(buyer=bookings.provider.address).items == []
+
+
+def test_pages_go_from_the_newest_to_the_oldest_and_miss_none(
+    bookings: Bookings, each_status: dict[str, Terms]
+) -> None:
+    seen, cursor = [], None
+    while True:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = bookings.page(**params)
+        seen += [item.id for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    expected = [bookings.id_of(terms) for terms in each_status.values()]
+    assert seen == expected[::-1]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"cursor": "nonsense"},
+        {"cursor": "é"},
+        {"status": "lost"},
+        {"limit": 0},
+        {"limit": 201},
+        {"buyer": "0x12"},
+        {"gpu": "' OR 1=1"},
+        {"unknown": "1"},
+    ],
+)
+def test_a_malformed_query_is_refused(bookings: Bookings, params: dict[str, Any]) -> None:
+    answer = bookings.client.get("/v1/bookings", params=params)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+def test_a_booking_is_found_by_any_unique_prefix(bookings: Bookings) -> None:
+    terms = bookings.fund(300)
+    booking_id = bookings.id_of(terms)
+    short_id = bookings.get(f"/bookings/{booking_id}").json()["short_id"]
+    for name in (booking_id, booking_id[:10], short_id, short_id[:5], short_id.upper()):
+        found = bookings.get(f"/bookings/{name}")
+        assert found.status_code == 200, name
+        assert found.json()["id"] == booking_id
+
+
+@pytest.mark.parametrize(
+    "name", ["b-", "0x1", "b-%25%25%25", "____", "b-zzzzzzzzzz", "0x" + "0" * 64]
+)
+def test_a_name_of_no_booking_is_unknown(bookings: Bookings, name: str) -> None:
+    bookings.fund(300)
+    answer = bookings.get(f"/bookings/{name}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown-booking")
+
+
+def test_an_ambiguous_prefix_is_refused(bookings: Bookings) -> None:
+    first = bookings.fund(300)
+    with bookings.context.database.session() as session:
+        row = repository.find_booking(session, bookings.id_of(first))
+        assert row is not None
+        twin = Booking(**(row.model_dump() | {"id": row.id[:-1] + "_", "short_id": "b-other"}))
+        session.add(twin)
+    answer = bookings.get(f"/bookings/{row.id[:20]}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-id")
+
+
+def test_money_is_the_sum_of_events_however_often_they_are_applied(bookings: Bookings) -> None:
+    terms = bookings.fund(300)
+    booking_id = bookings.id_of(terms)
+    half = terms.amount // 2
+    claimed = bookings.apply(Claimed, booking_id=booking_id, paid=half - 3, fee=3)
+    rest = terms.amount - half
+    settled = bookings.apply(
+        Settled,
+        booking_id=booking_id,
+        paid=10,
+        fee=1,
+        refunded=rest - 11,
+        evidence="0x" + "00" * 32,
+    )
+    for event in (claimed, settled, claimed):
+        with bookings.context.database.session() as session:
+            projection.apply(session, event)
+    shown = wire.Booking.model_validate(bookings.get(f"/bookings/{booking_id}").json())
+    assert (shown.paid, shown.fee, shown.refunded) == (half + 7, 4, rest - 11)
+    assert (shown.remaining, shown.status) == (0, "settled")
+    assert [reference.event for reference in shown.transactions] == [
+        "Funded",
+        "Claimed",
+        "Settled",
+    ]
+
+
+def test_a_claim_of_everything_closes_a_booking(bookings: Bookings) -> None:
+    terms = bookings.fund(300)
+    bookings.apply(Claimed, booking_id=bookings.id_of(terms), paid=terms.amount - 5, fee=5)
+    assert bookings.get(f"/bookings/{bookings.id_of(terms)}").json()["status"] == "settled"
+
+
+def test_terms_at_the_edge_of_their_types_are_stored_and_given_back(bookings: Bookings) -> None:
+    terms = Terms(
+        buyer=bookings.buyer.address,
+        provider=bookings.provider.address,
+        amount=2**88 - 1,
+        fund_by=2**32 - 3,
+        starts_at=2**32 - 2,
+        ends_at=2**32 - 1,
+        listing="0x" + "ff" * 32,
+        salt=2**64 - 1,
+    )
+    bookings.apply(Funded, booking_id=bookings.id_of(terms), terms=terms)
+    shown = wire.Booking.model_validate(bookings.get(f"/bookings/{bookings.id_of(terms)}").json())
+    assert (shown.terms, shown.status) == (terms, "refused")
+
+
+def test_an_event_without_funding_is_a_wrong_deploy_block(bookings: Bookings) -> None:
+    with pytest.raises(Exception, match="never funded since the deploy block"):
+        bookings.apply(Reclaimed, booking_id="0x" + "ab" * 32, refunded=1)
+    with bookings.context.database.read() as session:
+        assert session.exec(select(Booking)).all() == []
+
+
+def test_a_gpu_is_only_held_again_when_its_funding_is_taken_back(
+    bookings: Bookings, set_chain_time: Callable[[int], None]
+) -> None:
+    terms = bookings.fund(300)
+    with bookings.context.database.session() as session:
+        projection.rewind(session, 0)
+    assert bookings.page().items == []
+    with pytest.raises(AssertionError, match="taken"):
+        bookings.quote(300)
+    set_chain_time(terms.fund_by)
+    bookings.clock.now = terms.fund_by
+    assert bookings.quote(300).starts_at == terms.starts_at
+
+
+def test_a_signed_refusal_stands_when_its_funding_comes_again(bookings: Bookings) -> None:
+    terms = bookings.fund(300)
+    bookings.attest(terms)
+    with bookings.context.database.session() as session:
+        refusal = outbox.find_attestation(session, bookings.id_of(terms))
+        assert refusal is not None
+        refusal.refused = True
+        projection.rewind(session, 0)
+    bookings.apply(Funded, booking_id=bookings.id_of(terms), terms=terms)
+    assert bookings.get(f"/bookings/{bookings.id_of(terms)}").json()["status"] == "refused"
+
+
+def test_a_gpus_status_names_its_bookings_now_next_and_before(
+    bookings: Bookings, each_status: dict[str, Terms]
+) -> None:
+    status = wire.GpuStatus.model_validate(bookings.get(f"/gpus/{bookings.gpu_id}/status").json())
+    assert status.current_booking is not None
+    assert status.current_booking.id == bookings.id_of(each_status["active"])
+    assert [row.id for row in status.upcoming] == [bookings.id_of(each_status["funded"])]
+    assert len(status.last_bookings) == 6
+    assert status.gpu.id == bookings.gpu_id
+    for what in ("status", "earnings"):
+        answer = bookings.get(f"/gpus/g-zzzzzz/{what}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown-gpu")
+
+
+def test_earnings_add_up_over_a_gpus_bookings(
+    bookings: Bookings, each_status: dict[str, Terms]
+) -> None:
+    earnings = wire.Earnings.model_validate(
+        bookings.get(f"/gpus/{bookings.gpu_id}/earnings").json()
+    )
+    assert (earnings.bookings, earnings.settled) == (8, 1)
+    assert earnings.paid == each_status["settled"].amount - 1
+    assert earnings.fee == 1
+    assert earnings.booked_seconds == 800
+
+
+def test_utilisation_is_the_booked_share_of_the_last_week() -> None:
+    week = UTILISATION_SECONDS
+
+    def row(starts_at: int, ends_at: int, closing_event: str | None = None) -> Booking:
+        return Booking(starts_at=starts_at, ends_at=ends_at, closing_event=closing_event)
+
+    now = 10 * week
+    assert utilisation_bps([], now) == 0
+    assert utilisation_bps([row(now - 20 * week, now + week)], now) == 10_000
+    assert utilisation_bps([row(now - week // 2, now + week)], now) == 5_000
+    assert utilisation_bps([row(now - week // 2, now, "Cancelled")], now) == 0
+    assert utilisation_bps([row(now - 2 * week, now - week)], now) == 0

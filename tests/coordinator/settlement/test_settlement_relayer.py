@@ -1,0 +1,216 @@
+"""Transactions that do not get through, and batches that cannot be made."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from escrow_world import COIN, World, broadcast_raw
+from eth_account import Account
+from settling import book_each, check_settled_once, due_booking, finish, persist_only
+
+from aitbc.errors import ChainError
+from aitbc_coordinator.context import Attester
+from aitbc_coordinator.settlement import models, outbox, relayer
+from aitbc_coordinator.settlement.models import RelayState
+
+
+def test_a_stuck_transaction_is_replaced_at_a_higher_fee(world: World) -> None:
+    terms = due_booking(world)
+    world.node.call("evm_setAutomine", False)
+    coordinator = world.restart()
+    coordinator.settler.step()
+    first = world.transactions()[0]
+    world.node.call("anvil_dropTransaction", first.tx_hash)
+    world.node.mine(relayer.STUCK_AFTER_BLOCKS - 1)
+    world.restart().relayer.bump()
+    assert len(world.transactions()) == 1
+    world.node.mine()
+    world.restart().relayer.bump()
+    old, new = world.transactions()
+    assert (old.nonce, old.batch_id, old.calldata) == (new.nonce, new.batch_id, new.calldata)
+    assert new.max_fee * 8 >= old.max_fee * 9
+    assert new.priority_fee * 8 >= old.priority_fee * 9
+    assert new.state == RelayState.SIGNED
+
+    world.node.call("evm_setAutomine", True)
+    finish(world)
+    check_settled_once(world, terms)
+    states = [row.state for row in world.transactions()]
+    assert states == [RelayState.REPLACED, RelayState.FINAL]
+
+
+def test_a_replaced_transaction_may_be_the_one_that_is_mined(world: World) -> None:
+    terms = due_booking(world)
+    world.node.call("evm_setAutomine", False)
+    world.restart().settler.step()
+    first = world.transactions()[0]
+    world.node.call("anvil_dropTransaction", first.tx_hash)
+    world.node.mine(relayer.STUCK_AFTER_BLOCKS)
+    world.restart().relayer.bump()
+    broadcast_raw(world, first)
+    world.node.mine()
+    finish(world)
+    check_settled_once(world, terms)
+    states = [row.state for row in world.transactions()]
+    assert states == [RelayState.FINAL, RelayState.REPLACED]
+
+
+def test_no_fee_exceeds_the_ceiling(world: World) -> None:
+    terms = due_booking(world)
+    world.node.call("evm_setAutomine", False)
+    coordinator = world.restart()
+    coordinator.settler.step()
+    row = world.transactions()[0]
+    with world.context.database.session() as session:
+        ceiling = world.context.settings.maximum_fee_gwei * relayer.GWEI
+        session.get(models.RelayTransaction, row.id).max_fee = ceiling  # type: ignore[union-attr]
+    world.node.call("anvil_dropTransaction", row.tx_hash)
+    world.node.mine(relayer.STUCK_AFTER_BLOCKS)
+    with pytest.raises(ChainError, match="stuck at the fee ceiling"):
+        world.restart().relayer.bump()
+    assert len(world.transactions()) == 1
+    world.node.call("evm_setAutomine", True)
+    world.restart().relayer.broadcast()
+    world.node.drain()
+    finish(world)
+    check_settled_once(world, terms)
+
+
+def test_nothing_is_sent_while_gas_costs_more_than_the_ceiling(world: World) -> None:
+    terms = due_booking(world)
+    world.node.call("anvil_setNextBlockBaseFeePerGas", hex(501 * relayer.GWEI))
+    world.node.mine()
+    with pytest.raises(ChainError, match="more than the ceiling"):
+        world.restart().settler.step()
+    assert world.transactions() == []
+    world.node.call("anvil_setNextBlockBaseFeePerGas", hex(relayer.GWEI))
+    world.node.mine()
+    finish(world)
+    check_settled_once(world, terms)
+
+
+def test_a_transaction_that_the_node_forgot_is_sent_again_as_it_was(world: World) -> None:
+    terms = due_booking(world)
+    world.node.call("evm_setAutomine", False)
+    world.restart().settler.step()
+    row = world.transactions()[0]
+    world.node.call("anvil_dropTransaction", row.tx_hash)
+    world.node.call("evm_setAutomine", True)
+    world.restart().relayer.broadcast()
+    world.node.drain()
+    finish(world)
+    check_settled_once(world, terms)
+    assert [found.raw for found in world.transactions()] == [row.raw]
+
+
+def test_a_nonce_that_another_program_took_is_given_up_for_another(world: World) -> None:
+    terms = due_booking(world)
+    persist_only(world)
+    transaction = {
+        "chainId": 31_337,
+        "nonce": 0,
+        "to": world.buyer.address,
+        "value": 0,
+        "gas": 21_000,
+        "maxFeePerGas": 10 * relayer.GWEI,
+        "maxPriorityFeePerGas": relayer.GWEI,
+    }
+    raw = world.relayer_account.sign_transaction(transaction).raw_transaction
+    world.node.web3.eth.send_raw_transaction(raw)
+    world.node.drain()
+    world.restart().follow()
+    finish(world)
+    check_settled_once(world, terms)
+    rows = world.transactions()
+    assert [(row.nonce, row.state) for row in rows] == [
+        (0, RelayState.FAILED),
+        (1, RelayState.FINAL),
+    ]
+    assert world.attestation(terms).attempts == 0
+    with world.context.database.read() as session:
+        # Should a reorg free that nonce, it gets another transaction.
+        assert outbox.free_nonce(session, world.relayer_account.address, 0) == (0, 1)
+
+
+def test_a_relayer_without_coin_says_so_and_resumes_when_topped_up(world: World) -> None:
+    terms = due_booking(world)
+    world.node.give_coin(world.relayer_account.address, 0)
+    for _ in range(2):
+        with pytest.raises(ChainError, match="too little coin"):
+            world.restart().settler.step()
+    assert len(world.transactions()) == 1
+    world.node.give_coin(world.relayer_account.address, COIN)
+    finish(world)
+    check_settled_once(world, terms)
+
+
+def test_a_transaction_that_reverts_counts_as_an_attempt(world: World) -> None:
+    terms = due_booking(world)
+    persist_only(world)
+    row = world.transactions()[0]
+    with world.context.database.session() as session:
+        # Far too little gas: mined, and failed.
+        stored = session.get(models.RelayTransaction, row.id)
+        assert stored is not None
+        stored.gas = 60_000
+        world.restart().relayer._signed(stored)
+    world.restart().relayer.broadcast()
+    world.node.drain()
+    world.restart().follow()
+    world.restart().settler.step()
+    assert world.transactions()[0].state == RelayState.FAILED
+    finish(world)
+    check_settled_once(world, terms)
+    assert world.attestation(terms).attempts == 1
+
+
+def test_a_batch_that_needs_too_much_gas_is_split(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booked = book_each(world, 5)
+    # Enough for two refunds and not for five.
+    monkeypatch.setattr(relayer, "GAS_LIMIT", 220_000)
+    finish(world)
+    check_settled_once(world, *booked)
+    sizes = [len(json.loads(row.payload)) for row in world.transactions()]
+    assert sum(sizes) == 5
+    assert len(sizes) > 1
+    assert all(row.gas <= 220_000 for row in world.transactions())
+
+
+def test_a_booking_that_alone_needs_too_much_gas_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = due_booking(world)
+    monkeypatch.setattr(relayer, "GAS_LIMIT", 30_000)
+    for _ in range(2):
+        finish(world)
+    assert world.transactions() == []
+    assert world.restart().settler.stuck() == [world.booking(terms).short_id]
+
+
+def test_only_so_many_transactions_are_under_way_at_once(world: World) -> None:
+    settings = world.context.settings.model_copy(update={"batch_size": 1})
+    world.context = replace(world.context, settings=settings)
+    booked = book_each(world, relayer.MAX_IN_FLIGHT + 2)
+    world.node.call("evm_setAutomine", False)
+    world.restart().settler.step()
+    world.restart().settler.step()
+    nonces = [row.nonce for row in world.transactions()]
+    assert nonces == list(range(relayer.MAX_IN_FLIGHT))
+    world.node.call("evm_setAutomine", True)
+    world.node.mine()
+    finish(world)
+    check_settled_once(world, *booked)
+
+
+def test_a_batch_that_would_revert_is_not_sent(world: World) -> None:
+    terms = due_booking(world)
+    honest = world.context
+    stranger = Attester(Account.create(), honest.market)
+    world.context = replace(honest, attester=stranger)
+    for _ in range(2):
+        finish(world)
+    assert world.transactions() == []
+    assert world.attestation(terms).attempts == outbox.MAX_ATTEMPTS
+    assert world.escrow.slot(world.id_of(terms)).remaining == terms.amount

@@ -1,0 +1,129 @@
+"""A process may die between any two steps, and every step can be repeated."""
+
+from collections.abc import Callable
+
+import pytest
+from escrow_world import Coordinator, World, broadcast_raw
+from settling import attestations, check_settled_once, due_booking, finish, persist_only
+
+from aitbc_coordinator.settlement import attestations as attesting
+from aitbc_coordinator.settlement import outbox
+from aitbc_coordinator.settlement.models import RelayState
+
+
+def attest_only(world: World) -> None:
+    world.restart().settler.attest()
+    assert world.transactions() == []
+
+
+def broadcast_without_recording(world: World) -> None:
+    persist_only(world)
+    broadcast_raw(world, world.transactions()[0])
+    world.node.drain()
+
+
+def broadcast_and_record(world: World) -> None:
+    persist_only(world)
+    world.restart().relayer.broadcast()
+    assert [row.state for row in world.transactions()] == [RelayState.SENT]
+
+
+def observe_unconfirmed(world: World) -> None:
+    broadcast_and_record(world)
+    world.node.drain()
+    world.restart().relayer.observe()
+    assert [row.state for row in world.transactions()] == [RelayState.MINED]
+
+
+def follow_without_observing(world: World) -> None:
+    broadcast_and_record(world)
+    world.node.drain()
+    world.restart().follow()
+
+
+def observe_without_reconciling(world: World) -> None:
+    follow_without_observing(world)
+    world.restart().relayer.observe()
+    assert [row.state for row in world.transactions()] == [RelayState.FINAL]
+    assert not any(row.settled for row in attestations(world))
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        attest_only,
+        persist_only,
+        broadcast_without_recording,
+        broadcast_and_record,
+        observe_unconfirmed,
+        follow_without_observing,
+        observe_without_reconciling,
+    ],
+)
+def test_a_process_that_dies_between_any_two_steps_pays_exactly_once(
+    world: World, until: Callable[[World], None]
+) -> None:
+    terms = due_booking(world)
+    until(world)
+    raw = {row.raw for row in world.transactions()}
+    finish(world)
+    check_settled_once(world, terms)
+    rows = world.transactions()
+    assert len(rows) == 1
+    assert raw <= {row.raw for row in rows}
+
+
+def test_every_step_can_be_repeated(world: World) -> None:
+    terms = due_booking(world)
+    for _ in range(3):
+        for step in ("attest", "reconcile", "settle"):
+            getattr(world.restart().settler, step)()
+            getattr(world.restart().settler, step)()
+        for step in ("observe", "broadcast", "bump"):
+            getattr(world.restart().relayer, step)()
+            getattr(world.restart().relayer, step)()
+        world.node.drain()
+        world.restart().follow()
+    world.restart().settler.step()
+    check_settled_once(world, terms)
+    assert len(world.transactions()) == len(attestations(world)) == 1
+
+
+def test_two_settlers_on_one_database_give_each_nonce_one_owner(world: World) -> None:
+    terms = due_booking(world)
+    one, other = world.restart(), world.restart()
+    one.settler.attest()
+    other.settler.attest()
+    one.settler.settle()
+    other.settler.settle()
+    with world.context.database.read() as session:
+        assert outbox.free_nonce(session, one.relayer.address, 0) == (1, 0)
+    finish(world)
+    check_settled_once(world, terms)
+    assert len(world.transactions()) == 1
+
+
+def test_nothing_is_attested_before_the_grace_is_over(
+    world: World, coordinator: Coordinator
+) -> None:
+    terms = world.quote()
+    world.fund(terms)
+    due_at = terms.ends_at + world.context.settings.settle_grace
+    world.node.mine(at=due_at - 1)
+    coordinator.follow()
+    coordinator.settler.attest()
+    assert attestations(world) == []
+    world.node.mine(at=due_at)
+    coordinator.follow()
+    coordinator.settler.attest()
+    assert len(attestations(world)) == 1
+
+
+def test_what_is_closed_is_not_attested(world: World, coordinator: Coordinator) -> None:
+    terms = world.quote()
+    world.fund(terms)
+    world.cancel(terms, by=world.provider)
+    coordinator.follow()
+    with world.context.database.session() as session:
+        attesting.attest(session, world.context, world.id_of(terms))
+    assert attestations(world) == []

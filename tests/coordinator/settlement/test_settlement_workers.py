@@ -1,0 +1,146 @@
+"""The background threads: they work by themselves, and say what keeps them from it."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+
+import pytest
+import structlog
+from escrow_world import World
+
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import connect
+from aitbc.errors import ChainError
+from aitbc_coordinator import logs
+from aitbc_coordinator.settlement import workers
+from aitbc_coordinator.settlement.workers import Worker, Workers
+
+ALL_OK = {"node": "ok", "follower": "ok", "settler": "ok"}
+PATIENCE_SECONDS = 60
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    stream = StringIO()
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    logs.configure(stream=stream)
+    yield stream
+    root.handlers, root.level = before
+    structlog.reset_defaults()
+
+
+def entries(log: StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def test_the_threads_take_a_booking_from_funding_to_payout(world: World) -> None:
+    terms = world.quote()
+    running = workers.start(world.context, world.escrow, world.relayer_account)
+    try:
+        world.fund(terms)
+        world.node.mine(2)
+        url = f"/v1/bookings/{world.id_of(terms)}"
+        wait_until(lambda: world.client.get(url).status_code == 200)
+        world.deliver(terms, 60)
+        world.pass_grace(terms)
+
+        def paid() -> bool:
+            world.node.mine()
+            return world.booking(terms).status == "settled"
+
+        wait_until(paid)
+        wait_until(lambda: running.checks() == ALL_OK)
+    finally:
+        running.stop()
+    world.check_conservation(terms)
+
+
+def test_a_node_that_is_down_is_named_without_the_key_in_its_url(
+    world: World, log: StringIO
+) -> None:
+    web3 = connect(world.context.settings.rpc_url, 31_337)
+    escrow = Escrow(web3, world.escrow.domain, "NativeEscrow")
+    secret = "v3rys3cr3t"
+    web3.provider.endpoint_uri = f"http://127.0.0.1:1/{secret}"  # type: ignore[attr-defined]
+    made = Workers(world.context, escrow, world.relayer_account)
+    assert set(made.checks().values()) == {"its first pass is under way"}
+    assert made._follow.run_once() is False
+    assert made._settle.run_once() is False
+    checks = made.checks()
+    assert checks["node"] == checks["follower"]
+    assert "fails: ConnectionError" in checks["node"]
+    assert secret not in json.dumps(checks) + log.getvalue()
+
+    web3.provider.endpoint_uri = world.context.settings.rpc_url  # type: ignore[attr-defined]
+    made._follow.run_once()
+    made._settle.run_once()
+    assert made.checks() == ALL_OK
+
+
+def test_a_defect_is_logged_with_its_traceback_and_reported_until_a_pass_succeeds(
+    log: StringIO,
+) -> None:
+    outcomes = iter([ZeroDivisionError("boom"), None])
+
+    def step() -> bool:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return True
+
+    worker = Worker("settler", step, 1.0, "http://node")
+    assert worker.run_once() is False
+    assert worker.status == "a defect stops it: ZeroDivisionError, see the log"
+    entry = entries(log)[-1]
+    assert (entry["level"], entry["worker"]) == ("error", "settler")
+    assert "Traceback" in str(entry["exception"])
+    assert worker.run_once() is True
+    assert worker.status == "ok"
+
+
+def test_what_a_person_can_mend_is_reported_with_what_to_do(log: StringIO) -> None:
+    def step() -> bool:
+        raise ChainError("the relayer has too little coin", hint="send it some")
+
+    worker = Worker("settler", step, 1.0, "http://node")
+    worker.run_once()
+    assert worker.status == "the relayer has too little coin; send it some"
+    assert entries(log)[-1]["reason"] == worker.status
+
+
+def test_a_failing_step_is_repeated_and_a_thread_stops_when_told() -> None:
+    calls = []
+
+    def step() -> bool:
+        calls.append(None)
+        if len(calls) == 1:
+            raise ValueError("once")
+        return len(calls) < 5
+
+    worker = Worker("follower", step, 0.01, "http://node")
+    worker.start()
+    wait_until(lambda: len(calls) > 6)
+    worker.ask_to_stop()
+    worker.join()
+    seen = len(calls)
+    time.sleep(0.05)
+    assert len(calls) == seen
+    assert worker.status == "ok"
+
+
+def test_stuck_bookings_are_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Workers(world.context, world.escrow, world.relayer_account)
+    made._follow.run_once()
+    made._settle.run_once()
+    monkeypatch.setattr(made._settler, "stuck", lambda: ["b-1", "b-2"])
+    assert made.checks()["settler"] == "could not settle b-1, b-2: 2 in all need a person"

@@ -1,0 +1,171 @@
+"""A small HTTP server that takes heartbeats as strictly as a coordinator does, on a set clock."""
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+from pydantic import BaseModel
+
+from aitbc.protocol.ids import short_booking_id
+from aitbc.protocol.messages import Heartbeat, Receipt, Terms
+from aitbc.protocol.metering import (
+    SignedHeartbeat,
+    SignedSessionGrant,
+    earned,
+    used_seconds,
+)
+from aitbc.protocol.states import BookingStatus, clock_cap
+from aitbc.protocol.wire import (
+    Booking,
+    BookingPage,
+    HeartbeatAnswer,
+    Market,
+    Problem,
+    SignedReceipt,
+)
+from aitbc.signing import sign
+
+
+class StubCoordinator:
+    """`down` answers nothing; `refusals` are (status, code) for the next heartbeats."""
+
+    def __init__(
+        self, market: Market, attester: LocalAccount, session_key: str, clock: Callable[[], int]
+    ) -> None:
+        self.market = market
+        self.attester = attester
+        self.session_key = session_key
+        self.clock = clock
+        self.bookings: dict[str, tuple[Terms, str | None]] = {}
+        self.heartbeats: list[Heartbeat] = []
+        self.refusals: list[tuple[int, str]] = []
+        self.lose_answers = 0
+        self.down = False
+        self.serve = True
+        self.make_receipt: Callable[[str, Terms, int], SignedReceipt | None] = self.receipt
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                stub.answer(self, stub.page)
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path.endswith("/sessions"):
+                    granted = SignedSessionGrant.model_validate_json(body)
+                    stub.answer(self, lambda: stub.grant(granted))
+                    return
+                signed = SignedHeartbeat.model_validate_json(body)
+                stub.answer(self, lambda: stub.take(signed))
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def add(self, terms: Terms, gpu_id: str | None = "g-7k3m9q") -> str:
+        booking_id = terms.booking_id(self.market.domain)
+        self.bookings[booking_id] = (terms, gpu_id)
+        return booking_id
+
+    def page(self) -> tuple[int, BaseModel]:
+        items = [self._booking(booking, *rest) for booking, rest in self.bookings.items()]
+        return 200, BookingPage(items=items, next_cursor=None)
+
+    def grant(self, signed: SignedSessionGrant) -> tuple[int, BaseModel]:
+        if signed.grant.signer(self.market.domain, signed.signature) != signed.grant.provider:
+            return self._problem(403, "wrong-signer")
+        self.session_key = signed.grant.session_key
+        return 201, signed
+
+    def take(self, signed: SignedHeartbeat) -> tuple[int, BaseModel]:
+        if self.refusals:
+            return self._problem(*self.refusals.pop(0))
+        beat, now = signed.heartbeat, self.clock()
+        terms, _ = self.bookings[beat.booking_id]
+        allowance = self.market.heartbeat_allowance
+        checks = {
+            (403, "wrong-signer"): beat.signer(self.market.domain, signed.signature)
+            == self.session_key,
+            (403, "stale-heartbeat"): beat.covers_from < beat.covers_until <= now + 5
+            and beat.covers_until - beat.covers_from <= allowance
+            and beat.covers_until >= now - allowance,
+            (422, "outside-booking"): terms.starts_at <= beat.covers_from
+            and beat.covers_until <= terms.ends_at,
+            (409, "replayed"): all(
+                beat.sequence > taken.sequence
+                for taken in self.heartbeats
+                if taken.booking_id == beat.booking_id
+            ),
+        }
+        for (status, code), passed in checks.items():
+            if not passed:
+                return self._problem(status, code)
+        self.heartbeats.append(beat)
+        used = self.used(beat.booking_id)
+        money = earned(terms.amount, used, terms.ends_at - terms.starts_at)
+        answer = HeartbeatAnswer(
+            serve=self.serve,
+            used_seconds=used,
+            receipt=self.make_receipt(beat.booking_id, terms, min(money, clock_cap(terms, now))),
+        )
+        return 200, answer
+
+    def used(self, booking_id: str) -> int:
+        terms, _ = self.bookings[booking_id]
+        return used_seconds(self.intervals(booking_id), terms.starts_at, terms.ends_at)
+
+    def intervals(self, booking_id: str) -> list[tuple[int, int]]:
+        return [
+            (beat.covers_from, beat.covers_until)
+            for beat in self.heartbeats
+            if beat.booking_id == booking_id
+        ]
+
+    def receipt(self, booking_id: str, _terms: Terms, money: int) -> SignedReceipt:
+        receipt = Receipt(booking_id=booking_id, earned=money)
+        signature = sign(self.attester, receipt, self.market.domain)
+        return SignedReceipt(receipt=receipt, signature=signature)
+
+    def answer(
+        self, handler: BaseHTTPRequestHandler, work: Callable[[], tuple[int, BaseModel]]
+    ) -> None:
+        if self.down:
+            handler.close_connection = True
+            return
+        status, body = work()
+        if handler.command == "POST" and self.lose_answers:
+            self.lose_answers -= 1
+            handler.close_connection = True
+            return
+        text = body.model_dump_json().encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(text)))
+        handler.end_headers()
+        handler.wfile.write(text)
+
+    def _problem(self, status: int, code: str) -> tuple[int, BaseModel]:
+        return status, Problem(title="refused", status=status, code=code, detail=code)
+
+    def _booking(self, booking_id: str, terms: Terms, gpu_id: str | None) -> Booking:
+        fields: dict[str, Any] = dict.fromkeys(("earned", "paid", "fee", "refunded"), 0)
+        return Booking(
+            id=booking_id,
+            short_id=short_booking_id(booking_id),
+            gpu_id=gpu_id,
+            status=BookingStatus.FUNDED,
+            terms=terms,
+            used_seconds=0,
+            remaining=terms.amount,
+            transactions=[],
+            settlement_tx=None,
+            **fields,
+        )

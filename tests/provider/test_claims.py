@@ -1,0 +1,120 @@
+"""Collecting on a real chain: what receipts prove, what is owed, and why the rest is not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aitbc.protocol.messages import Terms
+from aitbc.protocol.states import fee
+from aitbc.protocol.wire import SignedReceipt
+from aitbc.provider import claims
+from aitbc.provider.storage import ServedBooking
+from escrow_lab import CLAIM_WINDOW, FEE_BPS, EscrowLab
+from local_market import Node
+
+AMOUNT = 10**15
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = Node(tmp_path_factory.mktemp("node"))
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def lab(node: Node) -> EscrowLab:
+    return EscrowLab(node)
+
+
+def served(lab: EscrowLab, terms: Terms, receipt: SignedReceipt | None) -> ServedBooking:
+    return ServedBooking(booking_id=lab.id(terms), gpu_id=None, terms=terms, receipt=receipt)
+
+
+def plan(lab: EscrowLab, *bookings: ServedBooking) -> claims.Plan:
+    return claims.plan(lab.escrow, lab.provider.address, bookings)
+
+
+def collect(lab: EscrowLab, wanted: claims.Plan) -> list[claims.Collected]:
+    sent: list[str] = []
+    done = [claims.claim(lab.escrow, lab.provider, item, sent.append) for item in wanted.claims]
+    assert sent == [item.tx_hash for item in done]
+    return done
+
+
+def gas_of(lab: EscrowLab, *transactions: str) -> int:
+    total = 0
+    for tx_hash in transactions:
+        receipt: Any = lab.web3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]  # hex
+        total += receipt["gasUsed"] * receipt["effectiveGasPrice"]
+    return total
+
+
+def test_a_receipt_is_paid_to_the_wei(lab: EscrowLab) -> None:
+    terms = lab.fund(AMOUNT)
+    half = lab.receipt(terms, AMOUNT // 2)
+    lab.move_to(terms.starts_at + 45)
+    wanted = plan(lab, served(lab, terms, half))
+    assert wanted.gas_cost > 0
+    assert wanted.owed == 0
+    before = lab.escrow.balance_of(lab.provider.address)
+    (done,) = collect(lab, wanted)
+    due = AMOUNT // 2 - fee(AMOUNT // 2, FEE_BPS)
+    assert (done.paid, done.deferred) == (due, 0)
+    assert wanted.claims[0].paid == due
+    after = lab.escrow.balance_of(lab.provider.address)
+    assert after - before == due - gas_of(lab, done.tx_hash)
+
+    again = plan(lab, served(lab, terms, half))
+    assert again.empty
+    assert [item.reason for item in again.skipped] == ["the receipt proves nothing new"]
+    more = plan(lab, served(lab, terms, lab.receipt(terms, AMOUNT * 3 // 4)))
+    (rest,) = collect(lab, more)
+    assert done.paid + rest.paid + done.fee + rest.fee == AMOUNT * 3 // 4
+
+
+def test_what_cannot_be_claimed_says_why(lab: EscrowLab, node: Node) -> None:
+    silent, gone, late, early = (lab.fund(AMOUNT) for _ in range(4))
+    lab.cancel(lab.buyer, gone)
+    foreign = EscrowLab(node)
+    other = foreign.terms(AMOUNT)
+    found = plan(
+        lab,
+        served(lab, silent, None),
+        served(lab, gone, lab.receipt(gone, 1)),
+        served(foreign, other, foreign.receipt(other, 1)),
+        served(lab, early, lab.receipt(early, AMOUNT)),
+    )
+    assert found.empty
+    reasons = [item.reason for item in found.skipped]
+    assert reasons[:3] == ["no receipt on disk", "closed already", "of another market"]
+    assert "Escrow_AheadOfClock" in reasons[3]
+    lab.move_to(late.ends_at + CLAIM_WINDOW)
+    (skipped,) = plan(lab, served(lab, late, lab.receipt(late, AMOUNT))).skipped
+    assert skipped.reason == "its claim window has passed"
+
+
+def test_the_last_second_of_the_claim_window(lab: EscrowLab) -> None:
+    terms = lab.fund(AMOUNT)
+    lab.move_to(terms.ends_at + CLAIM_WINDOW - 2)
+    wanted = plan(lab, served(lab, terms, lab.receipt(terms, AMOUNT)))
+    lab.rpc("evm_setNextBlockTimestamp", terms.ends_at + CLAIM_WINDOW - 1)
+    (done,) = collect(lab, wanted)
+    assert done.paid + done.fee == AMOUNT
+
+
+def test_what_a_failed_payment_left_is_withdrawn(lab: EscrowLab) -> None:
+    terms = lab.fund(AMOUNT)
+    lab.move_to(terms.ends_at)
+    lab.refuse_payments(lab.provider.address)
+    lab.settle_many(terms)
+    lab.accept_payments(lab.provider.address)
+    found = plan(lab)
+    due = AMOUNT - fee(AMOUNT, FEE_BPS)
+    assert found.owed == due
+    assert not found.empty
+    sent: list[str] = []
+    done = claims.withdraw(lab.escrow, lab.provider, sent.append)
+    assert (done.paid, done.tx_hash) == (due, sent[0])
+    assert plan(lab).empty

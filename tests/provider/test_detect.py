@@ -1,0 +1,168 @@
+"""GPUs are read by the real pynvml from a driver library, made for the test."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aitbc.provider.detect import DetectedGpu, kernel_disagreement, marketed_gib
+from local_market import BIN, clean_environment
+
+SOURCE = Path(__file__).with_name("fake_nvml.c")
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders with a `libnvidia-ml.so.1`: one complete, one that lacks most symbols."""
+    found: dict[str, Path] = {}
+    for name, flags in (("complete", []), ("bare", ["-DBARE_NVML"])):
+        folder = tmp_path_factory.mktemp(name)
+        target = folder / "libnvidia-ml.so.1"
+        options = ["-Wall", "-Werror", "-shared", "-fPIC", *flags]
+        subprocess.run(["cc", *options, "-o", str(target), str(SOURCE)], check=True)
+        found[name] = folder
+    return found
+
+
+def environment(library: Path, tmp_path: Path, **variables: str) -> dict[str, str]:
+    return {
+        **clean_environment(),
+        "AITBC_HOME": str(tmp_path / "home"),
+        "LD_LIBRARY_PATH": str(library),
+        "FAKE_NVML_SHUTDOWN": str(tmp_path / "shutdown"),
+        **variables,
+    }
+
+
+def detect(
+    library: Path, tmp_path: Path, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / "aitbc"), "marketplace", "gpu", "detect", *options],
+        env=environment(library, tmp_path, **variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_two_gpus(libraries: dict[str, Path], tmp_path: Path) -> None:
+    done = detect(libraries["complete"], tmp_path, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [
+        {
+            "index": 0,
+            "name": "NVIDIA GeForce RTX 4090",
+            "uuid": "GPU-00000001",
+            "memory_gib": 24,
+            "cuda_version": "12.4",
+            "driver_version": "550.54.14",
+        },
+        {
+            "index": 1,
+            "name": "NVIDIA L4",
+            "uuid": "GPU-00000002",
+            "memory_gib": 24,
+            "cuda_version": "12.4",
+            "driver_version": "550.54.14",
+        },
+    ]
+    assert (tmp_path / "shutdown").read_text() == "shut down\n"
+
+
+@pytest.mark.parametrize(
+    ("library", "variables", "says"),
+    [
+        ("complete", {"FAKE_NVML_INIT": "9"}, "no NVIDIA GPU can be read here: Driver Not Loaded"),
+        ("complete", {"FAKE_NVML_GPUS": "0"}, "the NVIDIA driver reports no GPU"),
+        ("bare", {}, "the NVIDIA driver does not answer: Function Not Found"),
+        ("none", {}, "no NVIDIA GPU can be read here: NVML Shared Library Not Found"),
+    ],
+)
+def test_no_gpu_is_one_line_that_names_the_flags(
+    libraries: dict[str, Path],
+    tmp_path: Path,
+    library: str,
+    variables: dict[str, str],
+    says: str,
+) -> None:
+    done = detect(libraries.get(library, tmp_path), tmp_path, **variables)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    error, hint = done.stderr.splitlines()
+    assert error == f"error: {says}"
+    assert "--memory" in hint
+    assert "--cuda-version" in hint
+    # A library that started is stopped, whatever failed in between.
+    started = library != "none" and "FAKE_NVML_INIT" not in variables
+    assert (tmp_path / "shutdown").exists() == started
+
+
+def test_telemetry_of_a_listed_gpu(libraries: dict[str, Path], tmp_path: Path) -> None:
+    code = (
+        "from aitbc.provider.telemetry import telemetry_source\n"
+        "read = telemetry_source({'g-here': 'GPU-00000002', 'g-else': 'GPU-9'}.__getitem__)\n"
+        "print([read('g-here'), read('g-else'), read(None)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(libraries["complete"], tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here, elsewhere, unknown = eval(done.stdout)
+    assert json.loads(here) == {
+        "gpu_uuid": "GPU-00000002",
+        "utilisation_percent": 87,
+        "memory_used_mib": 1234,
+        "temperature_celsius": 64,
+        "power_watts": None,
+    }
+    assert elsewhere == unknown == "{}"
+
+
+@pytest.mark.parametrize(
+    ("mib", "gib"),
+    [
+        (24564, 24),  # RTX 4090
+        (23034, 24),  # L4, with error correction
+        (15360, 16),  # T4
+        (16160, 16),  # V100
+        (46068, 48),  # A40
+        (81559, 80),  # H100
+        (143771, 141),  # H200
+        (11172, 11),  # GTX 1080 Ti
+        (9856, 10),  # a slice of an H100
+        (512, 1),
+        (102_400, 100),  # a size that nobody sells yet
+        (409_600, 400),
+    ],
+)
+def test_memory_is_the_size_that_a_gpu_is_sold_with(mib: int, gib: int) -> None:
+    assert marketed_gib(mib << 20) == gib
+
+
+GPU = DetectedGpu(0, "NVIDIA L4", "GPU-1", 24, "12.4", "550")
+
+
+def kernel_list(folder: Path, *uuids: str) -> Path:
+    for index, uuid in enumerate(uuids):
+        gpu = folder / f"0000:0{index}:00.0"
+        gpu.mkdir(parents=True)
+        (gpu / "information").write_text(
+            f"Model: \t\t NVIDIA L4\nIRQ:   \t\t 42\nGPU UUID: \t {uuid}\nVideo BIOS: \t ??.??\n"
+        )
+    return folder
+
+
+def test_the_kernel_is_a_second_witness(tmp_path: Path) -> None:
+    assert kernel_disagreement([GPU], tmp_path / "absent") is None
+    assert kernel_disagreement([GPU], kernel_list(tmp_path / "same", "GPU-1")) is None
+    assert kernel_disagreement([GPU], kernel_list(tmp_path / "idle", "GPU-????????")) is None
+    more = kernel_disagreement([GPU], kernel_list(tmp_path / "more", "GPU-1", "GPU-2"))
+    assert more == "NVML reports 1 GPU(s), the kernel 2"
+    other = kernel_disagreement([GPU], kernel_list(tmp_path / "other", "GPU-2"))
+    assert other == "the kernel lists GPU-2, NVML does not"

@@ -1,0 +1,165 @@
+"""`aitbc provider` as installed: session, serve and claim, on a real chain and in real time."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aitbc.keystore import Keystore
+from aitbc.protocol.units import parse_amount
+from escrow_lab import EscrowLab, user
+from local_market import Node, User, write_secret
+from stub_coordinator import StubCoordinator
+
+AMOUNT = 10**15
+
+
+def real_time() -> int:
+    return int(time.time())
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EscrowLab]:
+    node = Node(tmp_path_factory.mktemp("node"))
+    yield EscrowLab(node)
+    node.stop()
+
+
+@pytest.fixture
+def coordinator(lab: EscrowLab) -> Iterator[StubCoordinator]:
+    stub = StubCoordinator(lab.market, lab.attester, "", real_time)
+    yield stub
+    stub.close()
+
+
+@pytest.fixture
+def host(lab: EscrowLab, coordinator: StubCoordinator, tmp_path: Path) -> Iterator[User]:
+    """The GPU host of the lab's provider, with the wallet in its keystore."""
+    secret = write_secret(tmp_path / "passphrase")
+    somebody = user(tmp_path / "home", secret, lab.node.rpc_url, coordinator.url)
+    lab.profile(somebody.home)
+    key = "0x" + bytes(lab.provider.key).hex()
+    Keystore(somebody.home / "keystore").import_key("default", key, secret.read_text().strip())
+    yield somebody
+    for process in somebody.background:
+        process.stop()
+
+
+def book(lab: EscrowLab, coordinator: StubCoordinator, length: int) -> Any:
+    """A booking in real time that starts in two seconds."""
+    now = max(real_time(), lab.now)
+    times = {"fund_by": now + 2, "starts_at": now + 2, "ends_at": now + 2 + length}
+    terms = lab.fund(AMOUNT, **times)
+    coordinator.add(terms, None)
+    return terms
+
+
+def test_session_serve_and_claim_without_a_coordinator(
+    lab: EscrowLab, coordinator: StubCoordinator, host: User
+) -> None:
+    session = host.json("provider", "session", "create", "--days", "3")
+    assert session["provider"] == lab.provider.address
+    assert session["session_key"] == coordinator.session_key
+    assert host.json("provider", "session", "show") == session
+    assert (host.home / "provider" / "session.json").stat().st_mode & 0o777 == 0o600
+
+    # From here on no passphrase is at hand: the wallet stays locked.
+    locked = replace(host, passphrase_file=Path("/nonexistent"))
+    server = locked.start(
+        *("provider", "serve", "--until-idle", "--interval", "1", "--format", "json")
+    )
+    terms = book(lab, coordinator, length=4)
+    assert server.wait(60) == 0, server.tail()
+    events = [json.loads(line) for line in server.lines]
+    assert [event["event"] for event in events][:1] == ["accepted"]
+    assert events[-1]["event"] == "delivered"
+    assert {event["booking_id"] for event in events} == {lab.id(terms)}
+    assert coordinator.used(lab.id(terms)) == 4
+
+    coordinator.close()
+    lab.move_to(max(lab.now, terms.ends_at) + 1)
+    before = lab.escrow.balance_of(lab.provider.address)
+    asked = host.run("provider", "claim")
+    assert asked.returncode == 3
+    assert "gas, about" in asked.stderr
+    assert lab.escrow.balance_of(lab.provider.address) == before
+    done = host.json("provider", "claim", "--yes")
+    (claimed,) = done["claims"]
+    assert claimed["booking_id"] == lab.id(terms)
+    paid = parse_amount(claimed["paid"], 18)
+    assert paid + parse_amount(claimed["fee"], 18) == AMOUNT
+    receipt: Any = lab.web3.eth.get_transaction_receipt(claimed["tx_hash"])
+    gas = receipt["gasUsed"] * receipt["effectiveGasPrice"]
+    assert lab.escrow.balance_of(lab.provider.address) - before == paid - gas
+
+    nothing = host.run("provider", "claim")
+    assert nothing.returncode == 0
+    assert "there is nothing to claim" in nothing.stderr
+    assert "closed already" in nothing.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_last_heartbeat(
+    lab: EscrowLab, coordinator: StubCoordinator, host: User, number: signal.Signals
+) -> None:
+    host.json("provider", "session", "create")
+    # An interval so long that only the farewell can cover the time until the signal.
+    server = host.start("provider", "serve", "--interval", "10", "--format", "json")
+    terms = book(lab, coordinator, length=300)
+    booking = lab.id(terms)
+    server.wait_for("accepted")
+    while real_time() < terms.starts_at + 2:
+        time.sleep(0.1)
+    server.popen.send_signal(number)
+    assert server.wait(60) == 0, server.tail()
+    stored = json.loads((host.home / "provider" / "bookings" / f"{booking}.json").read_text())
+    assert stored["covered_until"] == coordinator.intervals(booking)[-1][1]
+    assert stored["covered_until"] >= terms.starts_at + 2
+    assert stored["finished"] is False
+    assert "Traceback" not in server.tail()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["serve"], 4, "no session key"),
+        (["session", "show"], 4, "no session key"),
+        (["session", "create", "--days", "0"], 2, "cannot last 0 days"),
+        (["serve", "--interval", "0"], 2, "--interval"),
+        (["serve", "--once", "--until-idle"], 2, "exclude each other"),
+        (["claim", "--booking", "b-"], 2, "is not a booking's id"),
+        (["claim", "--booking", "b-zzzz"], 1, "there is no booking"),
+    ],
+)
+def test_bad_input(host: User, arguments: list[str], code: int, says: str) -> None:
+    before = sorted(host.home.rglob("*"))
+    done = host.run("provider", *arguments)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr.splitlines()[0]
+    assert done.stdout == ""
+    assert sorted(host.home.rglob("*")) == before
+
+
+def test_a_coordinator_that_refuses_the_grant_leaves_nothing(
+    host: User, coordinator: StubCoordinator
+) -> None:
+    coordinator.down = True
+    done = host.run("provider", "session", "create")
+    assert done.returncode == 1
+    assert "cannot reach the coordinator" in done.stderr
+    assert not (host.home / "provider").exists()
+
+
+def test_a_damaged_record_is_named(host: User) -> None:
+    folder = host.home / "provider" / "bookings"
+    folder.mkdir(parents=True)
+    (folder / f"0x{'ab' * 32}.json").write_text("{")
+    done = host.run("provider", "claim")
+    assert done.returncode == 1
+    assert "cannot read" in done.stderr
+    assert "worth money" in done.stderr
