@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 import solcx
-from aitbc.protocol.artifacts import sources_sha256
 from ape import compilers, project
 from ape.logging import logger
+
+from aitbc.protocol.artifacts import sources_sha256
 
 CONTRACTS = {
     "NativeEscrow": "contracts/NativeEscrow.sol",

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from aitbc.protocol.artifacts import Artifact, ContractName, load_artifact, runtime_matches
 from ape import project
 from ape.api import AccountAPI, ProviderAPI, ReceiptAPI
 from ape.cli import ConnectedProviderCommand, account_option, network_option
@@ -22,6 +21,8 @@ from ape.contracts import ContractContainer
 from ape.exceptions import ApeException
 from eth_utils import is_address, to_checksum_address
 from ethpm_types import ContractType
+
+from aitbc.protocol.artifacts import Artifact, ContractName, load_artifact, runtime_matches
 
 ZERO_ADDRESS = "0x" + "00" * 20
 MAX_FEE_BPS = 1_000

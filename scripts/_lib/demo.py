@@ -162,7 +162,7 @@ class Story:
 
     def audit(self, booking_id: str) -> dict[str, Any]:
         report = self.auditor.json("audit", "reconcile")
-        line = next(b for b in report["bookings"] if b["booking_id"] == booking_id)
+        line = next(b for b in report["bookings"] if b["id"] == booking_id)
         shown = self.auditor.json("booking", "show", booking_id)
         paid, refunded, fee = (self._units(line[k]) for k in ("paid", "refunded", "fee"))
         self.timeline.say("escrow", f"paid {line['paid']}, refunded {line['refunded']}")

@@ -123,10 +123,11 @@ def anvil_binary() -> Path:
 
 
 class Node:
-    """A real anvil that mines a block a second."""
+    """A real anvil that mines every `block_seconds`; with 0, as soon as it has a transaction."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        command = [str(anvil_binary()), "--port", "0", "--block-time", "1", *options]
+    def __init__(self, folder: Path, *options: str, block_seconds: int = 1) -> None:
+        pace = ["--block-time", str(block_seconds)] if block_seconds else []
+        command = [str(anvil_binary()), "--port", "0", *pace, *options]
         self.process = Process(command, folder / "anvil.log")
         match = self.process.wait_for(r"Listening on (127\.0\.0\.1:\d+)")
         self.rpc_url = f"http://{match[1]}"
@@ -319,18 +320,22 @@ def open_market(
     native: bool = False,
     settings: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    prepare: Callable[[Path, Path], None] = lambda _home, _passphrase_file: None,
 ) -> LocalMarket:
     """Start a node, make the operator's keys, deploy an escrow, and start a coordinator.
 
     `settings` are coordinator settings without their prefix, such as `quote_seconds`.
+    `prepare` may put keys of its own into the coordinator's home, which are then used.
     """
     node = Node(folder)
     try:
         say(f"a node (anvil) runs at {node.rpc_url}, chain {node.chain_id}, a block a second")
         home = folder / "coordinator"
+        passphrase_file = write_secret(folder / "operator.passphrase")
+        prepare(home, passphrase_file)
         operator = {
             "AITBC_COORDINATOR_HOME": str(home),
-            "AITBC_COORDINATOR_PASSPHRASE_FILE": str(write_secret(folder / "operator.passphrase")),
+            "AITBC_COORDINATOR_PASSPHRASE_FILE": str(passphrase_file),
         }
         keys = json.loads(coordinator_command(operator, "init", "--json"))
         node.give_coin(keys["relayer"], 10**18)

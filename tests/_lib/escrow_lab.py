@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import samples
+from deploying import deploy
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
@@ -53,12 +55,12 @@ class EscrowLab:
             CLAIM_WINDOW,
         ]
         if not self.native:
-            address, _ = self.deploy("TestDollar", [])
+            address, _ = deploy(self.web3, "TestDollar")
             abi = load_artifact("TestDollar").abi
             self.token = self.web3.eth.contract(address=Web3.to_checksum_address(address), abi=abi)
             parties.insert(0, address)
         name: Any = "NativeEscrow" if self.native else "TokenEscrow"
-        address, self.deploy_block = self.deploy(name, parties)
+        address, self.deploy_block = deploy(self.web3, name, *parties)
         domain = Domain(chain_id=self.node.chain_id, escrow=address)
         self.escrow = open_escrow(self.node.rpc_url, domain, name)
         if self.token is not None:
@@ -76,7 +78,7 @@ class EscrowLab:
 
     @property
     def market(self) -> Market:
-        return Market(
+        return samples.market(
             name="lab",
             chain_id=self.node.chain_id,
             contract=self.escrow.contract_name,
@@ -85,17 +87,11 @@ class EscrowLab:
             symbol="ETH" if self.native else "TUSD",
             decimals=18 if self.native else 6,
             attester=self.attester.address,
-            arbiter=ZERO_ADDRESS,
             fee_bps=FEE_BPS,
             fee_recipient=self.fee_recipient.address,
             claim_window=CLAIM_WINDOW,
             deploy_block=self.deploy_block,
-            rpc_url=None,
-            confirmations=1,
             quote_seconds=10,
-            minimum_seconds=1,
-            maximum_seconds=86_400,
-            maximum_lead_seconds=86_400,
             heartbeat_allowance=20,
         )
 
@@ -103,14 +99,6 @@ class EscrowLab:
         """Give a home this lab as its pinned market, with a coordinator that is not there."""
         fields = {"coordinator_url": NOWHERE, "rpc_url": self.node.rpc_url}
         save_profile(home, Profile.model_validate({**fields, "market": self.market, **changes}))
-
-    def deploy(self, name: Any, arguments: list[Any]) -> tuple[str, int]:
-        artifact = load_artifact(name)
-        contract: Any = self.web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-        tx_hash = contract.constructor(*arguments).transact({"from": self.node.faucet})
-        receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, 60, 0.05)
-        assert receipt["contractAddress"] is not None
-        return receipt["contractAddress"], receipt["blockNumber"]
 
     def terms(self, amount: int, **changes: object) -> Terms:
         """A booking of a minute that starts in twenty seconds."""

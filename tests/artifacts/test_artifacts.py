@@ -9,6 +9,7 @@ import pytest
 from aitbc.protocol.artifacts import (
     Artifact,
     ContractName,
+    EscrowName,
     immutable_values,
     load_artifact,
     runtime_matches,
@@ -17,7 +18,7 @@ from aitbc.protocol.artifacts import (
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES: tuple[ContractName, ...] = get_args(ContractName)
-ESCROWS: tuple[ContractName, ...] = ("NativeEscrow", "TokenEscrow")
+ESCROWS: tuple[EscrowName, ...] = get_args(EscrowName)
 
 
 def deployed(artifact: Artifact) -> bytearray:

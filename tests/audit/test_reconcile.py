@@ -80,7 +80,7 @@ def test_every_transition_reconciles(lab: EscrowLab, auditor: User) -> None:
     assert units["balance"] == units["open"] + units["owed"] == lab.escrow.balance()
     assert units["donations"] == 0
     assert units["fees"] > 0
-    statuses = {line["booking_id"]: line["status"] for line in found["bookings"]}
+    statuses = {line["id"]: line["status"] for line in found["bookings"]}
     assert {name: statuses[booking] for name, booking in bookings.items()} == {
         "whole": "settled",
         "partial": "settled",
@@ -210,9 +210,13 @@ def test_one_booking_with_its_transactions(lab: EscrowLab, auditor: User) -> Non
     bookings = play_everything(lab)
     wanted = bookings["partial"]
     short = report(auditor.run("audit", "reconcile", "--format", "json"))["bookings"]
-    short_id = next(line["short_id"] for line in short if line["booking_id"] == wanted)
+    short_id = next(line["short_id"] for line in short if line["id"] == wanted)
     found = report(auditor.run("audit", "booking", short_id, "--format", "json"))
-    assert found["booking_id"] == wanted
+    assert found["id"] == wanted
+    assert found["ends_at"] - found["starts_at"] == 60
+    assert [event["time"] for event in found["events"]] == sorted(
+        lab.web3.eth.get_block(event["block"])["timestamp"] for event in found["events"]
+    )
     assert [event["event"] for event in found["events"]] == ["Funded", "Claimed", "Settled"]
     assert all(len(event["tx_hash"]) == 66 for event in found["events"])
     assert found["evidence_checked"] is False

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from canned import Canned
+from canned import Canned, canned_coordinator
 
 from escrow_lab import EscrowLab
 from local_market import LocalMarket, Node, User, open_market, write_secret
+from wallets import give_operator_keys, give_wallet
 
 NOWHERE = "http://127.0.0.1:9"
 SETTINGS = {
@@ -47,8 +48,8 @@ def lab(node: Node) -> EscrowLab:
 
 @pytest.fixture
 def canned() -> Iterator[Canned]:
-    with Canned() as server:
-        yield server
+    with canned_coordinator() as made:
+        yield made
 
 
 @pytest.fixture
@@ -65,8 +66,8 @@ def resident(lab: EscrowLab, tmp_path: Path) -> Callable[[str], User]:
             background=[],
         )
         lab.profile(user.home)
-        key = getattr(lab, role).key.hex()
-        assert user.run("wallet", "import", stdin=key).returncode == 0
+        account = getattr(lab, role)
+        give_wallet(user.home / "keystore", user.passphrase_file, account=account)
         return user
 
     return move_in
@@ -75,6 +76,7 @@ def resident(lab: EscrowLab, tmp_path: Path) -> Callable[[str], User]:
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     """A whole market: node, escrow, coordinator."""
-    market = open_market(tmp_path_factory.mktemp("cli-market"), settings=SETTINGS)
+    folder = tmp_path_factory.mktemp("cli-market")
+    market = open_market(folder, settings=SETTINGS, prepare=give_operator_keys)
     yield market
     market.close()

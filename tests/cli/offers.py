@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import samples
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from aitbc.buying.quotes import listing_digest
-from aitbc.chain.escrow import ZERO_ADDRESS
 from aitbc.protocol import pricing
 from aitbc.protocol.ids import gpu_id, quote_id
 from aitbc.protocol.messages import Listing, Quote, QuoteRequest, Terms
 from aitbc.protocol.units import price_of
-from aitbc.protocol.wire import Market, SignedListing, SignedQuote
+from aitbc.protocol.wire import SignedListing, SignedQuote
 from aitbc.signing import sign
 
 NOW = 1_800_000_000
@@ -27,42 +27,13 @@ class Offer:
     buyer: LocalAccount = field(default_factory=lambda: Account.from_key("0x" + "c3" * 32))
 
     def __post_init__(self) -> None:
-        self.market = Market(
-            name="m",
-            chain_id=31337,
-            contract="NativeEscrow",
-            escrow="0x" + "e5" * 20,
-            token=None,
-            symbol="ETH",
-            decimals=18,
-            attester=self.attester.address,
-            arbiter=ZERO_ADDRESS,
-            fee_bps=100,
-            fee_recipient="0x" + "f6" * 20,
-            claim_window=86_400,
-            deploy_block=1,
-            rpc_url=None,
-            confirmations=1,
-            quote_seconds=60,
-            minimum_seconds=1,
-            maximum_seconds=86_400,
-            maximum_lead_seconds=86_400,
-            heartbeat_allowance=30,
-        )
-        self.listing = Listing(
-            provider=self.provider.address,
+        self.market = samples.market(attester=self.attester.address)
+        self.listing = samples.listing(
+            self.provider.address,
             salt=7,
-            version=1,
-            name="GPU",
-            model="",
-            gpu_uuid="",
-            memory_gib=24,
-            cuda_version="12.1",
-            region="us-west",
             base_price=36 * 10**15,
             floor_price=18 * 10**15,
             ceiling_price=72 * 10**15,
-            strategy="market-balance",
             signed_at=NOW - 1_000,
         )
         self.request = QuoteRequest(

@@ -11,6 +11,7 @@ from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import EscrowState
 from aitbc.records import OwnBooking, Records
 from escrow_lab import EscrowLab
+from in_process import json_here, run_here
 from local_market import User
 
 
@@ -39,20 +40,20 @@ def test_the_buyer_cancels(lab: EscrowLab, buyer: User) -> None:
     terms = fund(lab, 1_500_000)
     booking = remember(lab, buyer, terms)
     before = lab.escrow.balance_of(lab.buyer.address)
-    shown = buyer.json("booking", "show", booking)
+    shown = json_here(buyer, "booking", "show", booking)
     assert (shown["id"], shown["amount"]) == (lab.id(terms), "1.5")
     assert shown["on_chain"] == {"state": "open", "remaining": "1.5"}
     done = buyer.json("booking", "cancel", booking[:6], "--yes")
     assert (done["refunded"], done["action"], done["short_id"]) == ("1.5", "cancel", booking)
     assert lab.escrow.balance_of(lab.buyer.address) == before + 1_500_000
     assert lab.escrow.slot(lab.id(terms)).state is EscrowState.CLOSED
-    again = buyer.run("booking", "cancel", lab.id(terms), "--yes")
+    again = run_here(buyer, "booking", "cancel", lab.id(terms), "--yes")
     assert_refused(again, FAILED, "holds no money")
 
 
 def test_an_unanswered_question_cancels_nothing(lab: EscrowLab, buyer: User) -> None:
     terms = fund(lab, 1_000_000)
-    done = buyer.run("booking", "cancel", remember(lab, buyer, terms))
+    done = run_here(buyer, "booking", "cancel", remember(lab, buyer, terms))
     assert done.returncode == 3
     assert done.stdout == ""
     assert lab.escrow.slot(lab.id(terms)).state is EscrowState.OPEN
@@ -61,17 +62,17 @@ def test_an_unanswered_question_cancels_nothing(lab: EscrowLab, buyer: User) -> 
 def test_a_stranger_cannot_cancel(lab: EscrowLab, resident: Callable[[str], User]) -> None:
     stranger = resident("fee_recipient")
     terms = fund(lab, 1_000_000)
-    done = stranger.run("booking", "cancel", remember(lab, stranger, terms), "--yes")
+    done = run_here(stranger, "booking", "cancel", remember(lab, stranger, terms), "--yes")
     assert_refused(done, NOT_AUTHORISED, "neither bought nor provided")
     assert lab.escrow.slot(lab.id(terms)).state is EscrowState.OPEN
 
 
 def test_too_early_and_too_late(lab: EscrowLab, buyer: User) -> None:
     begun = lab.terms(1_000_000, fund_by=1_000, starts_at=1_000, ends_at=2_000)
-    refused = buyer.run("booking", "cancel", remember(lab, buyer, begun), "--yes")
+    refused = run_here(buyer, "booking", "cancel", remember(lab, buyer, begun), "--yes")
     assert_refused(refused, FAILED, "only its provider")
     running = lab.terms(1_000_000, ends_at=int(time.time()) + 3_600)
-    refused = buyer.run("booking", "reclaim", remember(lab, buyer, running), "--yes")
+    refused = run_here(buyer, "booking", "reclaim", remember(lab, buyer, running), "--yes")
     assert_refused(refused, FAILED, "can be reclaimed from")
 
 
@@ -79,12 +80,12 @@ def test_what_nobody_paid_cannot_be_reclaimed(lab: EscrowLab, buyer: User) -> No
     terms = lab.terms(1_000_000, fund_by=1_000, starts_at=1_000, ends_at=2_000)
     booking = remember(lab, buyer, terms)
     before = fingerprint(buyer.home)
-    assert_refused(buyer.run("booking", "reclaim", booking, "--yes"), FAILED, "never paid")
+    assert_refused(run_here(buyer, "booking", "reclaim", booking, "--yes"), FAILED, "never paid")
     assert fingerprint(buyer.home) == before
 
 
 def test_balances(lab: EscrowLab, buyer: User) -> None:
-    shown = buyer.json("wallet", "show")
+    shown = json_here(buyer, "wallet", "show")
     assert sorted(shown) == [
         "address",
         "balance",
@@ -96,7 +97,9 @@ def test_balances(lab: EscrowLab, buyer: User) -> None:
     assert shown["address"] == lab.buyer.address
     assert shown["symbol"] == "TUSD"
     assert_refused(
-        buyer.run("wallet", "show", AITBC_RPC_URL="http://127.0.0.1:9"), FAILED, "does not answer"
+        run_here(buyer, "wallet", "show", AITBC_RPC_URL="http://127.0.0.1:9"),
+        FAILED,
+        "does not answer",
     )
 
 
@@ -109,5 +112,5 @@ def test_a_prefix_that_fits_two_bookings(lab: EscrowLab, buyer: User) -> None:
             break
         ids[prefix] = remember(lab, buyer, terms)
     remember(lab, buyer, terms)
-    done = buyer.run("booking", "cancel", prefix, "--yes")
+    done = run_here(buyer, "booking", "cancel", prefix, "--yes")
     assert_refused(done, USAGE, "more than one booking")

@@ -9,7 +9,9 @@ from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from aitbc.profile import PINNED_FIELDS, load_profile
 from aitbc.protocol.wire import Market
 from escrow_lab import EscrowLab
+from in_process import json_here, run_here
 from local_market import User
+from wallets import give_wallet
 
 
 @pytest.fixture
@@ -20,18 +22,26 @@ def offered(lab: EscrowLab, canned: Canned) -> Market:
     return market
 
 
+@pytest.fixture
+def owner(newcomer: User) -> User:
+    """Somebody who has a wallet already."""
+    give_wallet(newcomer.home / "keystore", newcomer.passphrase_file)
+    return newcomer
+
+
+def where(canned: Canned) -> dict[str, str]:
+    """The environment of somebody who knows the coordinator, and no node."""
+    return {"AITBC_COORDINATOR_URL": canned.url, "AITBC_RPC_URL": ""}
+
+
 def init(user: User, canned: Canned, *arguments: str, **env: str) -> Any:
-    return user.run(
-        "init",
-        *arguments,
-        **{"AITBC_COORDINATOR_URL": canned.url, "AITBC_RPC_URL": "", **env},
-    )
+    return run_here(user, "init", *arguments, **{**where(canned), **env})
 
 
 def test_it_makes_a_wallet_and_pins_the_market(
     newcomer: User, canned: Canned, offered: Market
 ) -> None:
-    done = init(newcomer, canned)
+    done = newcomer.run("init", **where(canned))
     assert done.returncode == 0, done.stderr
     assert "the node that the market suggests" in done.stderr
     profile = load_profile(newcomer.home)
@@ -40,7 +50,7 @@ def test_it_makes_a_wallet_and_pins_the_market(
     assert pinned == offered.model_dump(include=set(PINNED_FIELDS))
     assert profile.coordinator_url == canned.url
     assert (newcomer.home / "config.toml").stat().st_mode & 0o777 == 0o600
-    assert newcomer.json("wallet", "list")[0]["in_use"] is True
+    assert json_here(newcomer, "wallet", "list")[0]["in_use"] is True
     before = fingerprint(newcomer.home)
     again = init(newcomer, canned)
     assert again.returncode == 0, again.stderr
@@ -51,7 +61,7 @@ def test_options_name_coordinator_node_and_wallet(
     newcomer: User, canned: Canned, offered: Market, lab: EscrowLab
 ) -> None:
     flags = ("--coordinator", canned.url, "--rpc", lab.node.rpc_url, "--wallet", "savings")
-    done = newcomer.run("init", *flags, "--format", "json")
+    done = run_here(newcomer, "init", *flags, "--format", "json")
     assert done.returncode == 0, done.stderr
     profile = load_profile(newcomer.home)
     assert (profile.wallet, profile.rpc_url) == ("savings", lab.node.rpc_url)
@@ -85,7 +95,7 @@ def test_a_claim_that_the_chain_does_not_bear_out_is_refused(
 def test_nothing_is_written_without_a_coordinator_a_node_or_a_passphrase(
     newcomer: User, canned: Canned, offered: Market
 ) -> None:
-    assert_refused(newcomer.run("init"), FAILED, "cannot reach the coordinator")
+    assert_refused(run_here(newcomer, "init"), FAILED, "cannot reach the coordinator")
     nowhere = {"AITBC_RPC_URL": newcomer.rpc_url}
     assert_refused(init(newcomer, canned, **nowhere), FAILED, "does not answer")
     no_passphrase = {"AITBC_PASSPHRASE_FILE": ""}
@@ -99,30 +109,30 @@ def test_nothing_is_written_without_a_coordinator_a_node_or_a_passphrase(
 
 
 def test_another_market_is_not_pinned_by_the_way(
-    newcomer: User, canned: Canned, offered: Market, lab: EscrowLab
+    owner: User, canned: Canned, offered: Market, lab: EscrowLab
 ) -> None:
-    assert init(newcomer, canned).returncode == 0
+    assert init(owner, canned).returncode == 0
     other = EscrowLab(lab.node, native=True).market
     canned.say("/v1/market", other.model_dump_json())
-    before = fingerprint(newcomer.home)
-    done = init(newcomer, canned)
+    before = fingerprint(owner.home)
+    done = init(owner, canned)
     assert_refused(done, FAILED, "is not the pinned one")
     assert "--reset-market" in done.stderr
-    assert fingerprint(newcomer.home) == before
-    moved = init(newcomer, canned, "--reset-market", "--yes")
+    assert fingerprint(owner.home) == before
+    moved = init(owner, canned, "--reset-market", "--yes")
     assert moved.returncode == 0, moved.stderr
     assert f"{offered.escrow} → {other.escrow}" in moved.stderr
-    assert load_profile(newcomer.home).market == other
+    assert load_profile(owner.home).market == other
 
 
-def test_config(newcomer: User, canned: Canned, offered: Market) -> None:
-    assert init(newcomer, canned).returncode == 0
-    shown = newcomer.json("config", "show")
+def test_config(owner: User, canned: Canned, offered: Market) -> None:
+    assert init(owner, canned).returncode == 0
+    shown = json_here(owner, "config", "show")
     assert sorted(shown) == ["coordinator_url", "home", "market", "rpc_url", "wallet"]
     assert shown["market"]["escrow"] == offered.escrow
-    newcomer.json("config", "set", "rpc_url", "http://127.0.0.1:1/")
-    newcomer.json("config", "set", "coordinator_url", "http://127.0.0.1:2")
-    profile = load_profile(newcomer.home)
+    json_here(owner, "config", "set", "rpc_url", "http://127.0.0.1:1/")
+    json_here(owner, "config", "set", "coordinator_url", "http://127.0.0.1:2")
+    profile = load_profile(owner.home)
     assert (profile.rpc_url, profile.coordinator_url) == (
         "http://127.0.0.1:1",
         "http://127.0.0.1:2",

@@ -199,7 +199,7 @@ def test_from_quote_to_cancellation(live: LocalMarket, provider: User, buyer: Us
     assert [json.loads(line)["status"] for line in watched.lines][-1] == "cancelled"
     earned = provider.json("marketplace", "earnings", "--gpu-id", "Booked")
     assert (earned["bookings"], earned["paid"], earned["pending"]) == (1, "0", "0")
-    assert gpu["id"] in [g["gpu_id"] for g in provider.json("marketplace", "earnings")]
+    assert gpu["id"] in [g["id"] for g in provider.json("marketplace", "earnings")]
 
 
 def test_the_cheapest_that_fits_is_booked(provider: User, buyer: User) -> None:

@@ -15,8 +15,9 @@ from offers import Offer
 
 from aitbc import __version__
 from aitbc.cli.app import Globals
-from aitbc.cli.main import app
+from aitbc.cli.program import app
 from aitbc.profile import Profile, save_profile
+from in_process import run_here
 from local_market import BIN, User
 
 
@@ -84,8 +85,12 @@ def test_version(newcomer: User) -> None:
     ],
 )
 def test_usage_errors(newcomer: User, arguments: list[str], says: str) -> None:
-    done = newcomer.run(*arguments)
-    assert_refused(done, USAGE, says)
+    assert_refused(run_here(newcomer, *arguments), USAGE, says)
+    assert not newcomer.home.exists()
+
+
+def test_a_usage_error_of_the_installed_program(newcomer: User) -> None:
+    assert_refused(newcomer.run("--bogus"), USAGE, "No such option: --bogus")
     assert not newcomer.home.exists()
 
 
@@ -95,7 +100,7 @@ def test_errors_are_json_for_programs(newcomer: User) -> None:
         ["--format=json", "wallet", "show"],
         ["wallet", "bogus", "--format", "json"],
     ):
-        done = newcomer.run(*arguments)
+        done = run_here(newcomer, *arguments)
         assert done.stdout == ""
         assert sorted(json.loads(done.stderr)) == ["code", "error", "hint"]
     done = newcomer.run("wallet", "show", AITBC_FORMAT="json")
@@ -103,8 +108,8 @@ def test_errors_are_json_for_programs(newcomer: User) -> None:
 
 
 def test_the_command_s_format_wins(newcomer: User) -> None:
-    assert newcomer.run("--format", "json", "wallet", "list").stdout == "[]\n"
-    done = newcomer.run("--format", "json", "wallet", "list", "--format", "table")
+    assert run_here(newcomer, "--format", "json", "wallet", "list").stdout == "[]\n"
+    done = run_here(newcomer, "--format", "json", "wallet", "list", "--format", "table")
     assert done.stdout == ""
     assert "no wallet yet" in done.stderr
 
@@ -114,7 +119,7 @@ def test_a_traceback_only_when_asked_for(newcomer: User) -> None:
     (newcomer.home / "config.toml").write_text("wallet = [")
     assert_refused(newcomer.run("config", "show"), FAILED, "config.toml")
     assert "Traceback" in newcomer.run("--debug", "config", "show").stderr
-    assert "Traceback" in newcomer.run("config", "show", "--debug").stderr
+    assert "Traceback" in run_here(newcomer, "config", "show", "--debug").stderr
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_a_traceback_only_when_asked_for(newcomer: User) -> None:
 def test_a_damaged_profile_is_named(newcomer: User, content: str) -> None:
     newcomer.home.mkdir()
     (newcomer.home / "config.toml").write_text(content)
-    done = newcomer.run("config", "show")
+    done = run_here(newcomer, "config", "show")
     assert_refused(done, FAILED, "config.toml")
     assert "aitbc init" in done.stderr
 
@@ -185,7 +190,7 @@ def test_what_a_coordinator_says_cannot_drive_the_terminal(newcomer: User, canne
     )
     show = ["marketplace", "gpu", "show", "g-aaaaaa"]
     for arguments in (["config", "show"], show):
-        done = newcomer.run(*arguments, AITBC_COORDINATOR_URL=canned.url)
+        done = run_here(newcomer, *arguments, AITBC_COORDINATOR_URL=canned.url)
         assert "\x1b" not in done.stdout + done.stderr
         assert "[2J" in done.stdout + done.stderr
 
@@ -218,13 +223,35 @@ def test_ctrl_c_at_a_question_is_a_cancellation(newcomer: User, canned: Canned) 
     assert fingerprint(newcomer.home) == before
 
 
+def test_ctrl_c_while_the_program_is_being_loaded(newcomer: User) -> None:
+    interrupted = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from aitbc.cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", interrupted],
+        env=newcomer.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (CANCELLED, "", "error: cancelled\n")
+
+
 @pytest.mark.parametrize("answer", ["", "n\n", "\n", "maybe\n"])
 def test_anything_but_a_yes_is_a_no(newcomer: User, canned: Canned, answer: str) -> None:
     pinned = Offer().market
     save_profile(newcomer.home, Profile(market=pinned))
     canned.say("/v1/market", pinned.model_copy(update={"fee_bps": 200}).model_dump_json())
     before = fingerprint(newcomer.home)
-    done = newcomer.run("init", "--reset-market", stdin=answer, AITBC_COORDINATOR_URL=canned.url)
+    command = ("init", "--reset-market")
+    done = run_here(newcomer, *command, stdin=answer, AITBC_COORDINATOR_URL=canned.url)
     assert (done.returncode, done.stdout) == (CANCELLED, "")
     assert "error: cancelled" in done.stderr
     assert fingerprint(newcomer.home) == before

@@ -10,7 +10,9 @@ import pytest
 from checks import NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from eth_account import Account
 
+from in_process import json_here, run_here
 from local_market import BIN, User
+from wallets import give_wallet
 
 KEY = "0x" + "1f" * 32
 ADDRESS = Account.from_key(KEY).address
@@ -19,16 +21,19 @@ ADDRESS = Account.from_key(KEY).address
 def test_create_list_show(newcomer: User) -> None:
     made = newcomer.json("wallet", "create")
     assert sorted(made) == ["address", "name"]
-    assert newcomer.json("wallet", "list") == [{**made, "in_use": True}]
-    shown = newcomer.json("wallet", "show")
-    assert shown == made
+    assert json_here(newcomer, "wallet", "list") == [{**made, "in_use": True}]
+    assert json_here(newcomer, "wallet", "show") == made
     keystore = newcomer.home / "keystore" / "default.json"
     assert keystore.stat().st_mode & 0o777 == 0o600
     for folder in (newcomer.home, keystore.parent):
         assert folder.stat().st_mode & 0o777 == 0o700
     passphrase = newcomer.passphrase_file.read_text().strip()
-    key = Account.decrypt(json.loads(keystore.read_text()), passphrase)
-    assert Account.from_key(key).address == made["address"]
+    stored = json.loads(keystore.read_text())
+    assert Account.from_key(Account.decrypt(stored, passphrase)).address == made["address"]
+    # A guess at the passphrase costs a second and a quarter of a gigabyte.
+    assert stored["crypto"]["kdf"] == "scrypt"
+    parameters = stored["crypto"]["kdfparams"]
+    assert (parameters["n"], parameters["r"], parameters["p"]) == (2**18, 8, 1)
 
 
 def test_import_reads_the_key_from_standard_input(newcomer: User) -> None:
@@ -37,34 +42,45 @@ def test_import_reads_the_key_from_standard_input(newcomer: User) -> None:
     assert ADDRESS in done.stdout
     assert "1f1f" not in done.stdout + done.stderr
     assert "aitbc config set wallet old" in done.stderr
-    assert newcomer.json("config", "set", "wallet", "old") == {"wallet": "old"}
-    assert newcomer.json("wallet", "show")["address"] == ADDRESS
-    assert newcomer.run("wallet", "import", "--name", "b", stdin=KEY[2:]).returncode == 0
+    assert json_here(newcomer, "config", "set", "wallet", "old") == {"wallet": "old"}
+    assert json_here(newcomer, "wallet", "show")["address"] == ADDRESS
+    assert run_here(newcomer, "wallet", "import", "--name", "b", stdin=KEY[2:]).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "code", "says"),
-    [
-        (["wallet", "create"], "", USAGE, "exists already"),
-        (["wallet", "create", "--name", "Bad Name"], "", USAGE, "cannot name a wallet"),
-        (["wallet", "create", "--name", "../x"], "", USAGE, "cannot name a wallet"),
-        (["wallet", "import", "--name", "b"], "", NOT_AUTHORISED, "no private key"),
-        (["wallet", "import", "--name", "b"], "deadbeef", USAGE, "not a private key"),
-        (["wallet", "import", "--name", "b"], "0" * 64, USAGE, "not a private key"),
-        (["wallet", "import", "--name", "b"], "f" * 64, USAGE, "not a private key"),
-        (["wallet", "import", "--name", "b", "--key", KEY], "", USAGE, "No such option"),
-        (["wallet", "import", KEY], "", USAGE, "unexpected extra argument"),
-        (["wallet", "show", "--name", "nobody"], "", NOT_AUTHORISED, "no wallet 'nobody'"),
-        (["config", "set", "wallet", "nobody"], "", NOT_AUTHORISED, "no wallet 'nobody'"),
-    ],
-)
-def test_bad_wallets(
-    newcomer: User, arguments: list[str], stdin: str, code: int, says: str
-) -> None:
-    newcomer.json("wallet", "create")
-    before = fingerprint(newcomer.home)
-    assert_refused(newcomer.run(*arguments, stdin=stdin), code, says)
-    assert fingerprint(newcomer.home) == before
+BAD_WALLETS: list[tuple[list[str], str, int, str]] = [
+    (["wallet", "create"], "", USAGE, "exists already"),
+    (["wallet", "create", "--name", "Bad Name"], "", USAGE, "cannot name a wallet"),
+    (["wallet", "create", "--name", "../x"], "", USAGE, "cannot name a wallet"),
+    (["wallet", "import", "--name", "b"], "", NOT_AUTHORISED, "no private key"),
+    (["wallet", "import", "--name", "b"], "deadbeef", USAGE, "not a private key"),
+    (["wallet", "import", "--name", "b"], "0" * 64, USAGE, "not a private key"),
+    (["wallet", "import", "--name", "b"], "f" * 64, USAGE, "not a private key"),
+    (["wallet", "import", "--name", "b", "--key", KEY], "", USAGE, "No such option"),
+    (["wallet", "import", KEY], "", USAGE, "unexpected extra argument"),
+    (["wallet", "show", "--name", "nobody"], "", NOT_AUTHORISED, "no wallet 'nobody'"),
+    (["config", "set", "wallet", "nobody"], "", NOT_AUTHORISED, "no wallet 'nobody'"),
+]
+
+
+@pytest.fixture
+def owner(newcomer: User) -> User:
+    """Somebody with one wallet and nothing else."""
+    give_wallet(newcomer.home / "keystore", newcomer.passphrase_file)
+    return newcomer
+
+
+@pytest.mark.parametrize(("arguments", "stdin", "code", "says"), BAD_WALLETS)
+def test_bad_wallets(owner: User, arguments: list[str], stdin: str, code: int, says: str) -> None:
+    before = fingerprint(owner.home)
+    assert_refused(run_here(owner, *arguments, stdin=stdin), code, says)
+    assert fingerprint(owner.home) == before
+
+
+def test_a_bad_wallet_is_refused_by_the_installed_program(owner: User) -> None:
+    arguments, stdin, code, says = BAD_WALLETS[4]
+    before = fingerprint(owner.home)
+    assert_refused(owner.run(*arguments, stdin=stdin), code, says)
+    assert fingerprint(owner.home) == before
 
 
 def test_a_damaged_keystore_is_named(newcomer: User) -> None:
@@ -72,7 +88,7 @@ def test_a_damaged_keystore_is_named(newcomer: User) -> None:
     folder.mkdir(parents=True)
     for content in ("{", "[]", "{}"):
         (folder / "default.json").write_text(content)
-        assert_refused(newcomer.run("wallet", "show"), NOT_AUTHORISED, "default.json")
+        assert_refused(run_here(newcomer, "wallet", "show"), NOT_AUTHORISED, "default.json")
 
 
 @pytest.mark.parametrize("content", [None, "", "\n"])
@@ -80,9 +96,9 @@ def test_no_passphrase_no_wallet(newcomer: User, tmp_path: Path, content: str | 
     path = tmp_path / "given"
     if content is not None:
         path.write_text(content)
-    done = newcomer.run("wallet", "create", AITBC_PASSPHRASE_FILE=str(path))
+    done = run_here(newcomer, "wallet", "create", AITBC_PASSPHRASE_FILE=str(path))
     assert_refused(done, NOT_AUTHORISED, str(path))
-    done = newcomer.run("wallet", "create", AITBC_PASSPHRASE_FILE="")
+    done = run_here(newcomer, "wallet", "create", AITBC_PASSPHRASE_FILE="")
     assert_refused(done, NOT_AUTHORISED, "no terminal")
     assert "AITBC_PASSPHRASE_FILE" in done.stderr
     assert not (newcomer.home / "keystore").exists()
@@ -118,15 +134,14 @@ def test_a_passphrase_may_be_typed_and_is_not_echoed(newcomer: User) -> None:
     )
 
 
-def test_secrets_stay_out_of_errors(newcomer: User) -> None:
-    passphrase = newcomer.passphrase_file.read_text().strip()
-    newcomer.json("wallet", "create")
-    for arguments in (
-        ["wallet", "create"],
-        ["wallet", "show", "--debug"],
-        ["marketplace", "gpu", "list", "--debug"],
-        ["wallet", "import", "--name", "default", "--debug"],
+def test_secrets_stay_out_of_errors(owner: User) -> None:
+    passphrase = owner.passphrase_file.read_text().strip()
+    for run, *arguments in (
+        (run_here, "wallet", "create"),
+        (run_here, "wallet", "show", "--debug"),
+        (run_here, "marketplace", "gpu", "list", "--debug"),
+        (User.run, "wallet", "import", "--name", "default", "--debug"),
     ):
-        done = newcomer.run(*arguments, stdin=KEY)
+        done = run(owner, *arguments, stdin=KEY)
         assert passphrase not in done.stdout + done.stderr
         assert "1f1f1f1f" not in done.stdout + done.stderr

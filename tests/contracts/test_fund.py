@@ -161,7 +161,7 @@ def test_native_coin_must_be_the_exact_amount(native_market: Market, difference:
         native_market.fund(native_market.terms(), value=sent)
 
 
-def test_a_token_market_takes_no_native_coin(token_market: Market) -> None:
+def test_a_token_escrow_takes_no_native_coin(token_market: Market) -> None:
     with reverts("Escrow_WrongValue", sent=1, expected=0):
         token_market.fund(token_market.terms(), value=1)
 

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,7 +14,7 @@ import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from fastapi.testclient import TestClient
-from signed import CHAIN_ID, ESCROW, Clock, Wallet
+from signed import CHAIN_ID, ESCROW, Clock, Wallet, market_of
 
 from aitbc.protocol import wire
 from aitbc_coordinator import logs, migrations
@@ -62,6 +63,16 @@ def postgresql() -> Iterator[NewDatabase]:
         yield create
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file at the newest schema, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "coordinator.db"
+    template = Database(f"sqlite:///{path}")
+    migrations.upgrade(template)
+    template.close()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without any schema, of each kind."""
@@ -78,8 +89,8 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[D
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A fresh database at the newest schema: every test that uses it runs on both kinds."""
     if request.param == "sqlite":
-        made = Database(f"sqlite:///{tmp_path / 'coordinator.db'}")
-        migrations.upgrade(made)
+        template = request.getfixturevalue("sqlite_template")
+        made = Database(f"sqlite:///{shutil.copy(template, tmp_path)}")
         yield made
         made.close()
     else:
@@ -101,7 +112,6 @@ def attester_account() -> LocalAccount:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
-        home=tmp_path / "home",
         rpc_url="http://127.0.0.1:1",
         chain_id=CHAIN_ID,
         contract="NativeEscrow",
@@ -113,28 +123,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def market(settings: Settings, attester_account: LocalAccount) -> wire.Market:
-    return wire.Market(
-        name="test market",
-        chain_id=settings.chain_id,
-        contract=settings.contract,
-        escrow=settings.escrow,
-        token=None,
-        symbol="ETH",
-        decimals=18,
-        attester=attester_account.address,
-        arbiter="0x" + "00" * 20,
-        fee_bps=100,
-        fee_recipient="0x" + "FE" * 20,
-        claim_window=86_400,
-        deploy_block=settings.deploy_block,
-        rpc_url=None,
-        confirmations=settings.confirmations,
-        quote_seconds=settings.quote_seconds,
-        minimum_seconds=settings.minimum_seconds,
-        maximum_seconds=settings.maximum_seconds,
-        maximum_lead_seconds=settings.maximum_lead_seconds,
-        heartbeat_allowance=settings.heartbeat_allowance,
-    )
+    return market_of(settings, attester_account.address)
 
 
 @pytest.fixture
@@ -156,7 +145,7 @@ def context(
 
 @pytest.fixture
 def client(context: Context) -> Iterator[TestClient]:
-    with TestClient(create_app(context)) as made:
+    with TestClient(create_app(context, checks=dict, alerts=list)) as made:
         yield made
 
 

@@ -3,13 +3,35 @@
 from dataclasses import dataclass
 from typing import Any
 
+import samples
 from eth_account.signers.local import LocalAccount
 
 from aitbc.protocol import messages, wire
+from aitbc_coordinator.settings import Settings
 
 NOW = 1_800_000_000
 ESCROW = "0x" + "E5" * 20
 CHAIN_ID = 31_337
+
+
+_SETTINGS = (
+    "chain_id",
+    "contract",
+    "escrow",
+    "deploy_block",
+    "confirmations",
+    "quote_seconds",
+    "minimum_seconds",
+    "maximum_seconds",
+    "maximum_lead_seconds",
+    "heartbeat_allowance",
+)
+
+
+def market_of(settings: Settings, attester: str, **changes: Any) -> wire.Market:
+    """The market that a coordinator with these settings announces."""
+    fields = {name: getattr(settings, name) for name in _SETTINGS}
+    return samples.market(attester=attester, **(fields | changes))
 
 
 class Clock:
@@ -40,23 +62,8 @@ class Wallet:
 
 def listing(provider: Wallet, **changes: Any) -> wire.SignedListing:
     """A provider's signed listing, ordinary but for `changes`."""
-    fields: dict[str, Any] = {
-        "provider": provider.address,
-        "salt": 1,
-        "version": 1,
-        "name": "My-GPU",
-        "model": "NVIDIA RTX 4090",
-        "gpu_uuid": "",
-        "memory_gib": 24,
-        "cuda_version": "12.1",
-        "region": "us-west",
-        "base_price": 36_000,
-        "floor_price": 18_000,
-        "ceiling_price": 72_000,
-        "strategy": "market-balance",
-        "signed_at": NOW,
-    }
-    message = messages.Listing(**(fields | changes))
+    fields = {"model": "NVIDIA RTX 4090", "signed_at": NOW}
+    message = samples.listing(provider.address, **(fields | changes))
     return wire.SignedListing(listing=message, signature=provider.sign(message))
 
 

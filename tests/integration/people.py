@@ -4,6 +4,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
+import samples
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
@@ -12,7 +13,6 @@ from aitbc.chain.transactions import send
 from aitbc.client import Coordinator
 from aitbc.errors import CoordinatorError
 from aitbc.protocol.messages import (
-    Domain,
     Heartbeat,
     Listing,
     Message,
@@ -29,32 +29,20 @@ from aitbc.protocol.wire import (
     SignedQuoteRequest,
     SignedReceipt,
 )
+from aitbc.signing import sign
 from local_market import LocalMarket
-
-
-def sign(account: LocalAccount, message: Message, domain: Domain) -> str:
-    return "0x" + bytes(account.sign_message(message.signable(domain)).signature).hex()
 
 
 def listing(provider: str, **changes: object) -> Listing:
     """A plain listing of `provider`, with `changes`."""
     fields: dict[str, object] = {
-        "provider": provider,
         "salt": secrets.randbits(63),
-        "version": 1,
-        "name": "GPU",
-        "model": "",
-        "gpu_uuid": "",
-        "memory_gib": 24,
-        "cuda_version": "12.1",
-        "region": "us-west",
         "base_price": 3_600_000,
         "floor_price": 1_800_000,
         "ceiling_price": 7_200_000,
-        "strategy": "market-balance",
         "signed_at": int(time.time()),
     }
-    return Listing.model_validate(fields | changes)
+    return samples.listing(provider, **(fields | changes))
 
 
 @dataclass
@@ -79,7 +67,7 @@ class Person:
     def call(self, verb: str, *args: object, value: int = 0) -> str:
         """Send a verb of the escrow; its transaction hash."""
         escrow = self.escrow()
-        return send(escrow.web3, self.account, escrow.functions[verb](*args), value=value).tx_hash
+        return send(escrow, self.account, escrow.functions[verb](*args), value=value).tx_hash
 
     def sign(self, message: Message) -> str:
         return sign(self.account, message, self.domain)
@@ -104,7 +92,7 @@ class Buyer(Person):
         if escrow.token is None:
             return self.call("fund", terms.abi_values(), value=terms.amount)
         approve = escrow.token.functions.approve(self.market.escrow, terms.amount)
-        send(escrow.web3, self.account, approve)
+        send(escrow, self.account, approve)
         return self.call("fund", terms.abi_values())
 
 

@@ -4,7 +4,7 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aitbc.protocol.ids import base32, gpu_id, short_booking_id
+from aitbc.protocol.ids import base32, gpu_id, names_booking, short_booking_id
 from strategies import addresses, bytes32, salts
 
 ALPHABET = set("0123456789abcdefghjkmnpqrstvwxyz")
@@ -30,6 +30,16 @@ def test_a_booking_is_named_by_its_first_fifty_bits(booking: str) -> None:
     flipped = bytearray.fromhex(booking[2:])
     flipped[7] ^= 0x01
     assert short_booking_id("0x" + flipped.hex()) == short
+
+
+@given(booking=bytes32, length=st.integers(4, 12))
+def test_a_booking_is_named_by_four_characters_of_either_id(booking: str, length: int) -> None:
+    short = short_booking_id(booking)
+    for text in (booking, short, booking[:length], short[:length], short[:length].upper()):
+        assert names_booking(text, booking)
+    wrong = booking[: length - 1] + ("0" if booking[length - 1] != "0" else "1")
+    for text in ("", booking[:3], short[:3], wrong, short[2:], booking[2:], short + "0"):
+        assert not names_booking(text, booking)
 
 
 @given(provider=addresses, salt=salts)

@@ -1,11 +1,11 @@
 """A small HTTP server that takes heartbeats as strictly as a coordinator does, on a set clock."""
 
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
+from http_stub import Answer, serving
 from pydantic import BaseModel
 
 from aitbc.protocol.ids import short_booking_id
@@ -45,31 +45,11 @@ class StubCoordinator:
         self.down = False
         self.serve = True
         self.make_receipt: Callable[[str, Terms, int], SignedReceipt | None] = self.receipt
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                stub.answer(self, stub.page)
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path.endswith("/sessions"):
-                    granted = SignedSessionGrant.model_validate_json(body)
-                    stub.answer(self, lambda: stub.grant(granted))
-                    return
-                signed = SignedHeartbeat.model_validate_json(body)
-                stub.answer(self, lambda: stub.take(signed))
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._serving = ExitStack()
+        self.url = self._serving.enter_context(serving(self.respond))
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._serving.close()
 
     def add(self, terms: Terms, gpu_id: str | None = "g-7k3m9q") -> str:
         booking_id = terms.booking_id(self.market.domain)
@@ -135,22 +115,19 @@ class StubCoordinator:
         signature = sign(self.attester, receipt, self.market.domain)
         return SignedReceipt(receipt=receipt, signature=signature)
 
-    def answer(
-        self, handler: BaseHTTPRequestHandler, work: Callable[[], tuple[int, BaseModel]]
-    ) -> None:
+    def respond(self, method: str, path: str, body: bytes) -> Answer | None:
         if self.down:
-            handler.close_connection = True
-            return
-        status, body = work()
-        if handler.command == "POST" and self.lose_answers:
+            return None
+        if method == "GET":
+            status, model = self.page()
+        elif path.endswith("/sessions"):
+            status, model = self.grant(SignedSessionGrant.model_validate_json(body))
+        else:
+            status, model = self.take(SignedHeartbeat.model_validate_json(body))
+        if method == "POST" and self.lose_answers:
             self.lose_answers -= 1
-            handler.close_connection = True
-            return
-        text = body.model_dump_json().encode()
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(text)))
-        handler.end_headers()
-        handler.wfile.write(text)
+            return None
+        return Answer(status, model.model_dump_json().encode())
 
     def _problem(self, status: int, code: str) -> tuple[int, BaseModel]:
         return status, Problem(title="refused", status=status, code=code, detail=code)

@@ -100,6 +100,56 @@ def test_no_gpu_is_one_line_that_names_the_flags(
     assert (tmp_path / "shutdown").exists() == started
 
 
+HERE = {"model": "NVIDIA GeForce RTX 4090", "gpu_uuid": "GPU-00000001"}
+NOWHERE = {"model": "", "gpu_uuid": ""}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said", "expected"),
+    [
+        ("1", (24, "12.1", None, None), {**HERE, "memory_gib": 24, "cuda_version": "12.1"}),
+        ("1", (24, "12.1", "Mine", None), {**HERE, "model": "Mine", "cuda_version": "12.1"}),
+        ("1", (None, None, None, None), {**HERE, "memory_gib": 24, "cuda_version": "12.4"}),
+        ("1", (80, "12.1", None, None), {**NOWHERE, "memory_gib": 80}),
+        ("1", (80, "12.1", None, 0), {**HERE, "memory_gib": 80}),
+        ("2", (24, "12.1", None, None), {**NOWHERE, "memory_gib": 24}),
+        ("2", (24, "12.1", None, 0), HERE),
+        ("0", (24, "12.1", None, None), {**NOWHERE, "cuda_version": "12.1"}),
+        ("2", (24, None, None, None), "choose one with --gpu INDEX"),
+        ("1", (24, "12.1", None, 3), "has no GPU 3"),
+        ("0", (None, "12.1", None, None), "cannot be detected"),
+        ("0", (24, "12.1", None, 0), "cannot be detected"),
+    ],
+)
+def test_the_driver_completes_what_was_said(
+    libraries: dict[str, Path],
+    tmp_path: Path,
+    gpus: str,
+    said: tuple[object, ...],
+    expected: dict[str, object] | str,
+) -> None:
+    code = (
+        "from aitbc.cli.listing import describe_hardware\n"
+        "from aitbc.errors import InvalidInput\n"
+        "try:\n"
+        f"    print(describe_hardware(*{said!r}))\n"
+        "except InvalidInput as error:\n"
+        "    print(repr(str(error)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(libraries["complete"], tmp_path, FAKE_NVML_GPUS=gpus),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = eval(done.stdout)
+    if isinstance(expected, str):
+        assert expected in found
+    else:
+        assert found | expected == found
+
+
 def test_telemetry_of_a_listed_gpu(libraries: dict[str, Path], tmp_path: Path) -> None:
     code = (
         "from aitbc.provider.telemetry import telemetry_source\n"

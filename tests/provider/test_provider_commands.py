@@ -65,6 +65,7 @@ def test_session_serve_and_claim_without_a_coordinator(
     session = host.json("provider", "session", "create", "--days", "3")
     assert session["provider"] == lab.provider.address
     assert session["session_key"] == coordinator.session_key
+    assert session["expires_at"] == coordinator.expires_at
     assert host.json("provider", "session", "show") == session
     assert (host.home / "provider" / "session.json").stat().st_mode & 0o777 == 0o600
 
@@ -90,7 +91,7 @@ def test_session_serve_and_claim_without_a_coordinator(
     assert lab.escrow.balance_of(lab.provider.address) == before
     done = host.json("provider", "claim", "--yes")
     (claimed,) = done["claims"]
-    assert claimed["booking_id"] == lab.id(terms)
+    assert claimed["id"] == lab.id(terms)
     paid = parse_amount(claimed["paid"], 18)
     assert paid + parse_amount(claimed["fee"], 18) == AMOUNT
     receipt: Any = lab.web3.eth.get_transaction_receipt(claimed["tx_hash"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import samples
 from eth_account import Account
 
 from aitbc.chain.escrow import ZERO_ADDRESS, Slot
@@ -14,7 +15,7 @@ from aitbc.client import Coordinator
 from aitbc.errors import ChainError, CoordinatorError, WalletError
 from aitbc.protocol.messages import Receipt, Terms
 from aitbc.protocol.states import EscrowState
-from aitbc.protocol.wire import Market, SignedReceipt
+from aitbc.protocol.wire import SignedReceipt
 from aitbc.provider.serve import Links, Report, Server, receipt_problem
 from aitbc.provider.session import create_session
 from aitbc.provider.storage import BookingStore
@@ -25,26 +26,13 @@ from stub_coordinator import StubCoordinator
 NOW = 1_800_000_000
 ALLOWANCE = 20
 PROVIDER, ATTESTER, STRANGER = (Account.from_key("0x" + f"{n}{n}" * 32) for n in (1, 2, 3))
-MARKET = Market(
-    name="test",
+MARKET = samples.market(
     chain_id=DOMAIN.chain_id,
-    contract="NativeEscrow",
     escrow=DOMAIN.escrow,
-    token=None,
-    symbol="ETH",
     decimals=6,
     attester=ATTESTER.address,
-    arbiter=ZERO_ADDRESS,
-    fee_bps=100,
-    fee_recipient=STRANGER.address,
     claim_window=3_600,
-    deploy_block=1,
-    rpc_url=None,
-    confirmations=1,
     quote_seconds=10,
-    minimum_seconds=1,
-    maximum_seconds=86_400,
-    maximum_lead_seconds=86_400,
     heartbeat_allowance=ALLOWANCE,
 )
 

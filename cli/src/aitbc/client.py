@@ -71,6 +71,10 @@ class Coordinator:
     def gpu(self, gpu_id: str) -> wire.Gpu:
         return self._get(f"gpus/{gpu_id}", wire.Gpu)
 
+    def listing(self, digest: str) -> wire.SignedListing:
+        """Any version of any listing, by what terms name it by."""
+        return self._get(f"listings/{digest}", wire.SignedListing)
+
     def request_quote(self, signed: wire.SignedQuoteRequest) -> wire.SignedQuote:
         return self._send("POST", "quotes", signed, wire.SignedQuote)
 

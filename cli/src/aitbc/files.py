@@ -5,8 +5,11 @@ import tempfile
 from pathlib import Path
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file atomically. It and the folders made for it are their owner's only."""
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Put a file in its place atomically. It and the folders made for it are their owner's only.
+
+    Raises FileExistsError where there is one that must not be replaced.
+    """
     make_private_folder(path.parent)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
     try:
@@ -14,10 +17,12 @@ def write_private(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
+        if replace:
+            Path(draft).replace(path)
+        else:
+            path.hardlink_to(draft)
+    finally:
         Path(draft).unlink(missing_ok=True)
-        raise
 
 
 def make_private_folder(folder: Path) -> None:

@@ -1,14 +1,12 @@
 """Wallets as encrypted keystore files (Web3 Secret Storage v3), one file per name."""
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aitbc.errors import InvalidInput, WalletError
-from aitbc.files import make_private_folder
+from aitbc.files import write_private
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -90,20 +88,28 @@ class Keystore:
         path = self._path(name)
         if not passphrase:
             raise InvalidInput("a wallet needs a passphrase")
-        make_private_folder(self.folder)
         encrypted = Account.encrypt(key, passphrase)
-        # Written aside and linked into place: never half-written, never overwriting.
-        descriptor, draft = tempfile.mkstemp(dir=self.folder, prefix=".draft-")
         try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(encrypted, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)
+            write_private(path, json.dumps(encrypted), replace=False)
         except FileExistsError:
             raise InvalidInput(
                 f"wallet '{name}' exists already", hint="choose another name with --name"
             ) from None
-        finally:
-            os.unlink(draft)
         return self.address(name)
+
+
+def read_passphrase(path: Path, variable: str) -> str:
+    """The passphrase in a file, which the environment's `variable` may name.
+
+    Raises WalletError for a file that cannot be read or is empty.
+    """
+    hint = f"check the file that {variable} names"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise WalletError(f"cannot read the passphrase in {path}: {reason}", hint=hint) from error
+    passphrase = text.rstrip("\r\n")
+    if not passphrase:
+        raise WalletError(f"the passphrase in {path} is empty", hint=hint)
+    return passphrase

@@ -8,6 +8,7 @@ from eth_account.signers.local import LocalAccount
 
 from aitbc.protocol.messages import Message
 from aitbc.protocol.wire import Market
+from aitbc.signing import sign
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.settings import Settings
 
@@ -26,8 +27,7 @@ class Attester:
 
     def sign(self, message: Message) -> str:
         """The 65-byte signature as 0x-hex."""
-        signed = self.account.sign_message(message.signable(self.market.domain))
-        return "0x" + bytes(signed.signature).hex()
+        return sign(self.account, message, self.market.domain)
 
 
 @dataclass(frozen=True, slots=True)

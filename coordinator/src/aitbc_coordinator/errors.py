@@ -37,9 +37,3 @@ class Conflict(Refusal):
     """The market has moved on: taken, expired, or changed by another request."""
 
     status = HTTPStatus.CONFLICT
-
-
-class Unavailable(Refusal):
-    """The coordinator cannot do this now; the same request may succeed later."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,85 +12,74 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import SettingsError
 
 from aitbc.errors import InvalidInput, WalletError
-from aitbc.keystore import Keystore
+from aitbc.files import make_private_folder, write_private
+from aitbc.keystore import Keystore, read_passphrase
 from aitbc_coordinator.settings import ENV_PREFIX, Settings, config_path, home_path
 
 ATTESTER = "attester"
 RELAYER = "relayer"
 PASSPHRASE_BYTES = 32
-SETTABLE = sorted(set(Settings.model_fields) - {"home"})
-_PASSPHRASE_VARIABLE = ENV_PREFIX + "PASSPHRASE_FILE"
+SETTABLE = sorted(Settings.model_fields)
+PASSPHRASE_VARIABLE = ENV_PREFIX + "PASSPHRASE_FILE"
 
 
 def make_home() -> Path:
     """The home, made if there is none; readable by its owner only."""
     home = home_path()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(home)
     return home
 
 
 def make_passphrase(home: Path, configured: str | None) -> Path:
     """The passphrase's file: the environment's, else the configured one, else one in the home.
 
-    Only the last one is made when there is none. Raises WalletError.
+    Only the last one is made when there is none, and no key that another one opens. Raises
+    WalletError.
     """
-    named = os.environ.get(_PASSPHRASE_VARIABLE) or configured
+    named = os.environ.get(PASSPHRASE_VARIABLE) or configured
     path = Path(named).expanduser().absolute() if named else home / "passphrase"
-    if not named and not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(PASSPHRASE_BYTES) + "\n")
-    read_passphrase(path)
+    if not named and not path.exists() and not _keystore().names():
+        write_private(path, secrets.token_urlsafe(PASSPHRASE_BYTES) + "\n", replace=False)
+    read_passphrase(path, PASSPHRASE_VARIABLE)
     return path
 
 
-def read_passphrase(path: Path) -> str:
-    """Raises WalletError for a file that cannot be read or is empty."""
-    try:
-        passphrase = path.read_text().strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise WalletError(
-            f"cannot read the passphrase file {path}: {reason}",
-            hint=f"name the right file in {_PASSPHRASE_VARIABLE}",
-        ) from error
-    if not passphrase:
-        raise WalletError(
-            f"the passphrase file {path} is empty", hint="write the passphrase on its first line"
-        )
-    return passphrase
+def make_keys(passphrase_file: Path) -> dict[str, str]:
+    """Addresses of the attester and the relayer, whose keys are made if there are none.
 
-
-def make_keys(home: Path, passphrase: str) -> dict[str, str]:
-    """Addresses of the attester and the relayer, whose keys are made if there are none."""
-    keystore = Keystore(home / "keys")
-    there = keystore.names()
+    Raises WalletError, and makes none, where the passphrase does not open those that there are.
+    """
+    keystore = _keystore()
+    there = {ATTESTER, RELAYER} & set(keystore.names())
+    for name in there:
+        unlock(name, passphrase_file)
+    passphrase = read_passphrase(passphrase_file, PASSPHRASE_VARIABLE)
     return {
         name: keystore.address(name) if name in there else keystore.create(name, passphrase)
         for name in (ATTESTER, RELAYER)
     }
 
 
-def attester_address(settings: Settings) -> str:
+def attester_address() -> str:
     """Read without the passphrase. Raises WalletError."""
-    return _keystore(settings).address(ATTESTER)
+    return _keystore().address(ATTESTER)
 
 
-def unlock(settings: Settings, name: str) -> LocalAccount:
+def unlock(name: str, passphrase_file: Path) -> LocalAccount:
     """The key of the attester or the relayer. Raises WalletError."""
-    keystore = _keystore(settings)
+    keystore = _keystore()
     try:
-        return keystore.unlock(name, read_passphrase(settings.passphrase_file))
+        return keystore.unlock(name, read_passphrase(passphrase_file, PASSPHRASE_VARIABLE))
     except WalletError as error:
         raise WalletError(
             str(error),
-            hint=f"check {settings.passphrase_file} and {keystore.folder}; "
+            hint=f"check {passphrase_file} and {keystore.folder}; "
             "'aitbc-coordinator init' makes missing keys",
         ) from error
 
 
-def _keystore(settings: Settings) -> Keystore:
-    return Keystore(settings.home / "keys")
+def _keystore() -> Keystore:
+    return Keystore(home_path() / "keys")
 
 
 def read_config() -> dict[str, Any]:
@@ -108,16 +96,7 @@ def read_config() -> dict[str, Any]:
 def write_config(values: dict[str, Any]) -> Path:
     """Replace `config.toml`, whole or not at all. Returns its path."""
     path = config_path()
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".config-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            tomli_w.dump(values, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    write_private(path, tomli_w.dumps(values))
     return path
 
 

@@ -108,7 +108,7 @@ def init(
         for name, value in shown.items():
             typer.echo(f"{name:<9} {value or 'not complete yet'}")
     if found.config is None:
-        command = provision.deploy_command(found.attester, rpc)
+        command = provision.deploy_command(found.attester)
         typer.echo(f"next: deploy the escrow: {command}", err=True)
         typer.echo("then: aitbc-coordinator init --rpc URL --deployment FILE", err=True)
     else:

@@ -3,14 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from web3 import HTTPProvider, Web3
 
-from aitbc.chain.escrow import ContractName, open_escrow
+from aitbc.chain.escrow import open_escrow
 from aitbc.chain.node import NODE_FAILURES, REQUEST_TIMEOUT_SECONDS, redact
 from aitbc.errors import ChainError, InvalidInput, UntrustedMarket
+from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.types import Address
 from aitbc_coordinator import home
@@ -29,7 +30,7 @@ class Deployment(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    contract: ContractName
+    contract: EscrowName
     address: Address
     deploy_block: int = Field(ge=0)
     chain_id: int | None = None
@@ -66,7 +67,7 @@ def provision(
     folder = home.make_home()
     config = home.read_config()
     passphrase_file = home.make_passphrase(folder, config.get("passphrase_file"))
-    keys = home.make_keys(folder, home.read_passphrase(passphrase_file))
+    keys = home.make_keys(passphrase_file)
     attester = keys[home.ATTESTER]
     config |= {"passphrase_file": str(passphrase_file), **given}
     if record is not None:
@@ -116,17 +117,18 @@ def newest_deployment(record: Path, attester: str) -> Deployment:
     return max(own, key=lambda entry: entry.deploy_block)
 
 
-def deploy_command(attester: str, rpc_url: str | None = None) -> str:
-    """How to deploy an escrow for this attester."""
+def deploy_command(attester: str) -> str:
+    """How to deploy an escrow for this attester, on a local chain."""
     return (
-        f"ape run deploy --network ethereum:local:{rpc_url or 'RPC_URL'} --account NAME "
-        f"--attester {attester} --fee-recipient ADDRESS (--token ADDRESS | --native)"
+        'ape run deploy --network "ethereum:local:$RPC_URL" --account NAME '
+        f"--attester {attester} --fee-recipient ADDRESS (--token ADDRESS | --native) "
+        "(for other chains see docs/operator.md)"
     )
 
 
 def _escrows(record: Path) -> list[Any]:
     entries = json.loads(record.read_text())
-    known = ContractName.__args__  # type: ignore[attr-defined]  # a Literal's values
+    known = get_args(EscrowName)
     return [entry for entry in entries if entry.get("contract") in known]
 
 

@@ -17,14 +17,10 @@ from aitbc_coordinator import home, logs, migrations
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.market import endpoints as market_endpoints
 from aitbc_coordinator.provision import NODE_HINT
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
-from aitbc_coordinator.settlement import endpoints as settlement_endpoints
 from aitbc_coordinator.settlement import workers
 
-NATIVE_SYMBOL = "ETH"
-NATIVE_DECIMALS = 18
 DATABASES = ("sqlite", "postgresql+psycopg")
 SHUTDOWN_SECONDS = 10
 
@@ -100,7 +96,7 @@ def open_market(settings: Settings, attester: str) -> tuple[Escrow, Market]:
 
 def describe_market(settings: Settings, escrow: Escrow) -> Market:
     """What this coordinator says of its market: the escrow's own word where there is one."""
-    parameters, token = escrow.parameters, escrow.token
+    parameters = escrow.parameters
     return Market.model_validate(
         {
             "name": settings.market_name,
@@ -108,8 +104,8 @@ def describe_market(settings: Settings, escrow: Escrow) -> Market:
             "contract": settings.contract,
             "escrow": settings.escrow,
             "token": parameters.token,
-            "symbol": NATIVE_SYMBOL if token is None else token.functions.symbol().call(),
-            "decimals": NATIVE_DECIMALS if token is None else token.functions.decimals().call(),
+            "symbol": escrow.coin.symbol,
+            "decimals": escrow.coin.decimals,
             "attester": parameters.attester,
             "arbiter": parameters.arbiter,
             "fee_bps": parameters.fee_bps,
@@ -130,20 +126,16 @@ def describe_market(settings: Settings, escrow: Escrow) -> Market:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AitbcError when it cannot begin."""
     logs.configure(_secrets(settings))
-    escrow, market = open_market(settings, home.attester_address(settings))
-    attester = home.unlock(settings, home.ATTESTER)
-    relayer = home.unlock(settings, home.RELAYER)
+    escrow, market = open_market(settings, home.attester_address())
+    attester = home.unlock(home.ATTESTER, settings.passphrase_file)
+    relayer = home.unlock(home.RELAYER, settings.passphrase_file)
     database = open_database(settings)
     try:
         context = Context(settings, database, market, Attester(attester, market))
         with _listener(settings) as listener:
             handle = workers.start(context, escrow, relayer)
             try:
-                app = create_app(
-                    context,
-                    routers=(market_endpoints.router, settlement_endpoints.router),
-                    checks=handle.checks,
-                )
+                app = create_app(context, checks=handle.checks, alerts=handle.alerts)
                 _run(app, listener)
             finally:
                 handle.stop()

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import (
@@ -12,11 +11,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.types import Address
+from aitbc.protocol.wire import DEFAULT_PORT
 
 ENV_PREFIX = "AITBC_COORDINATOR_"
 HOME_VARIABLE = ENV_PREFIX + "HOME"
-DEFAULT_PORT = 8700
+DEFAULT_HOME = "~/.aitbc-coordinator"
 
 
 class Settings(BaseSettings):
@@ -26,8 +27,6 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True
     )
 
-    home: Path = Path("~/.aitbc-coordinator")
-    """Folder of the keys, the database and `config.toml`."""
     market_name: str = "aitbc"
     """What clients are told that this market is called."""
     host: str = "127.0.0.1"
@@ -43,7 +42,7 @@ class Settings(BaseSettings):
     """A node that clients may use; not announced when empty."""
     chain_id: int
     """The chain that the node must be on."""
-    contract: Literal["NativeEscrow", "TokenEscrow"]
+    contract: EscrowName
     """Which of the shipped contracts the escrow is."""
     escrow: Address
     """The escrow's address."""
@@ -76,14 +75,14 @@ class Settings(BaseSettings):
     maximum_fee_gwei: int = Field(500, ge=1)
     """Ceiling of what the relayer pays for a unit of gas."""
 
-    @field_validator("home", "passphrase_file")
+    @field_validator("passphrase_file")
     @classmethod
     def _expand(cls, path: Path) -> Path:
         return path.expanduser()
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.home / 'coordinator.db'}"
+        return self.database_url or f"sqlite:///{home_path() / 'coordinator.db'}"
 
     @classmethod
     def settings_customise_sources(
@@ -100,8 +99,11 @@ class Settings(BaseSettings):
 
 
 def home_path() -> Path:
-    """The coordinator's home: `AITBC_COORDINATOR_HOME`, or `~/.aitbc-coordinator`."""
-    return Path(os.environ.get(HOME_VARIABLE, "~/.aitbc-coordinator")).expanduser()
+    """Folder of the keys, the database and `config.toml`.
+
+    `AITBC_COORDINATOR_HOME`, or `~/.aitbc-coordinator`.
+    """
+    return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute()
 
 
 def config_path() -> Path:

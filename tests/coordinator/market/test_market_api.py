@@ -16,7 +16,6 @@ from aitbc.protocol import wire
 from aitbc_coordinator import logs
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.market.endpoints import router as market_router
 
 broken = APIRouter()
 
@@ -110,12 +109,16 @@ def test_a_large_body_is_refused(client: TestClient, chunked: bool) -> None:
 
 
 def test_health_is_told_apart_from_readiness(context: Context) -> None:
-    checks = {"node": "ok", "follower": "ok"}
-    client = TestClient(create_app(context, checks=lambda: checks))
-    assert client.get("/healthz").json() == {"status": "ok", "checks": {}}
+    checks, alerts = {"node": "ok", "follower": "ok"}, ["booking b-1 needs a person"]
+    client = TestClient(create_app(context, checks=lambda: checks, alerts=lambda: alerts))
+    assert client.get("/healthz").json() == {"status": "ok", "checks": {}, "alerts": []}
     ready = client.get("/readyz")
-    assert (ready.status_code, ready.json()["status"]) == (200, "ok")
-    assert ready.json()["checks"] == {"database": "ok", "node": "ok", "follower": "ok"}
+    assert ready.status_code == 200
+    assert ready.json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "node": "ok", "follower": "ok"},
+        "alerts": alerts,
+    }
     checks["follower"] = "12 blocks behind"
     behind = client.get("/readyz")
     assert (behind.status_code, behind.json()["status"]) == (503, "not ready")
@@ -125,8 +128,8 @@ def test_health_is_told_apart_from_readiness(context: Context) -> None:
 
 def test_a_database_without_its_tables_is_not_ready(context: Context) -> None:
     with context.database.session() as session:
-        session.execute(text("ALTER TABLE gpu RENAME TO elsewhere"))
-    answer = TestClient(create_app(context)).get("/readyz")
+        session.execute(text("ALTER TABLE chain_cursor RENAME TO elsewhere"))
+    answer = TestClient(create_app(context, checks=dict, alerts=list)).get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["checks"]["database"] != "ok"
 
@@ -134,7 +137,9 @@ def test_a_database_without_its_tables_is_not_ready(context: Context) -> None:
 def test_a_defect_is_a_problem_and_its_traceback_is_in_the_log_alone(
     context: Context, fresh_log: io.StringIO
 ) -> None:
-    client = TestClient(create_app(context, routers=(market_router, broken)))
+    app = create_app(context, checks=dict, alerts=list)
+    app.include_router(broken)
+    client = TestClient(app)
     answer = client.get("/broken")
     problem = problem_of(answer, 500)
     assert problem.code == "internal"
@@ -228,6 +233,14 @@ def test_a_client_can_be_written_from_the_openapi_document(client: TestClient) -
         "get_gpu",
         "make_quote",
         "get_quote",
+        "list_bookings",
+        "get_booking",
+        "get_evidence",
+        "get_receipt",
+        "grant_session",
+        "post_heartbeat",
+        "get_earnings",
+        "get_status",
     } == names
     refusals = document["paths"]["/v1/quotes"]["post"]["responses"]["409"]["description"]
     for code in ("not-listed", "taken", "too-expensive", "salt-reused"):

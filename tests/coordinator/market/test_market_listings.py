@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from aitbc.protocol import ids, messages, wire
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.market.models import Listing
+from aitbc_coordinator.market.models import Listing, Unlisting
 
 NewWallet = Callable[[], Wallet]
 
@@ -85,6 +85,49 @@ def test_each_version_is_kept_as_evidence(
     assert [row.version for row in kept] == [1, 2]
     for row in kept:
         message = messages.Listing.model_validate_json(row.payload)
+        assert message.signer(provider.domain, row.signature) == provider.address
+
+
+def test_every_version_is_read_by_its_digest(client: TestClient, provider: Wallet) -> None:
+    first = listing(provider)
+    gpu_id = str(post(client, first)["id"])
+    second = listing(provider, version=2, base_price=40_000)
+    put(client, gpu_id, second)
+    for signed in (first, second):
+        digest = "0x" + signed.listing.digest(provider.domain).hex()
+        for spelling in (digest, "0x" + digest[2:].upper()):
+            answer = client.get(f"/v1/listings/{spelling}")
+            assert answer.status_code == 200, answer.text
+            assert wire.SignedListing.model_validate(answer.json()) == signed
+
+
+@pytest.mark.parametrize(
+    ("digest", "status", "code"),
+    [("0x" + "00" * 32, 404, "unknown-listing"), ("0x12", 422, "invalid")],
+)
+def test_a_listing_that_nobody_registered(
+    client: TestClient, digest: str, status: int, code: str
+) -> None:
+    answer = client.get(f"/v1/listings/{digest}")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_each_unlisting_is_kept_as_evidence(
+    client: TestClient, provider: Wallet, database: Database
+) -> None:
+    gpu_id = str(post(client, listing(provider))["id"])
+    signed = [unlisting(provider), unlisting(provider, signed_at=NOW + 1)]
+    for sent in (*signed, signed[0]):
+        unlist(client, gpu_id, sent)
+    unlist(client, gpu_id, unlisting(provider, version=9), 409)
+    with database.read() as session:
+        kept = session.exec(select(Unlisting).where(Unlisting.gpu_id == gpu_id)).all()
+    found = [messages.Unlisting.model_validate_json(row.payload) for row in kept]
+    assert sorted(found, key=lambda message: message.signed_at) == [
+        sent.unlisting for sent in signed
+    ]
+    for row, message in zip(kept, found, strict=True):
+        assert row.digest == "0x" + message.digest(provider.domain).hex()
         assert message.signer(provider.domain, row.signature) == provider.address
 
 

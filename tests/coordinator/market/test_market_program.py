@@ -17,6 +17,7 @@ from web3 import Web3
 
 from aitbc.protocol import wire
 from aitbc.protocol.artifacts import load_artifact
+from aitbc_coordinator.settings import home_path
 from local_market import BIN, Node, Process, clean_environment
 
 PROGRAM = str(BIN / "aitbc-coordinator")
@@ -161,6 +162,33 @@ def test_a_passphrase_file_of_ones_own(operator: Operator, tmp_path: Path) -> No
     assert str(file) in (operator.home / "config.toml").read_text()
 
 
+def test_init_notices_a_passphrase_that_does_not_open_the_keys(
+    operator: Operator, tmp_path: Path
+) -> None:
+    operator.init()
+    (operator.home / "keys" / "attester.json").unlink()
+    other = tmp_path / "other"
+    other.write_text("another passphrase\n")
+    before = (operator.home / "config.toml").read_bytes()
+    said = operator.refused("init", passphrase_file=str(other))
+    assert "wrong passphrase" in said
+    assert str(other) in said
+    assert (operator.home / "config.toml").read_bytes() == before
+    # Where both it and the configuration are lost, a new one would open nothing either.
+    for name in ("config.toml", "passphrase"):
+        (operator.home / name).unlink()
+    assert "cannot read the passphrase file" in operator.refused("init")
+    assert [path.name for path in operator.home.rglob("*.*")] == ["relayer.json"]
+
+
+def test_an_empty_home_in_the_environment_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(PREFIX + "HOME", "")
+    assert home_path() == tmp_path / ".aitbc-coordinator"
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -270,7 +298,11 @@ def test_a_port_in_use_is_named(configured: Operator) -> None:
 def test_a_configuration_file_that_makes_no_sense(operator: Operator) -> None:
     assert "aitbc-coordinator init" in operator.refused("serve", code=2)
     operator.home.mkdir()
-    for content, message in (("chain_id = [", "config.toml"), ("surprise = 1", "surprise")):
+    for content, message in (
+        ("chain_id = [", "config.toml"),
+        ("surprise = 1", "surprise"),
+        ('home = "/tmp"', "AITBC_COORDINATOR_HOME"),
+    ):
         (operator.home / "config.toml").write_text(content)
         assert message in operator.refused("serve", code=2)
 

@@ -271,11 +271,17 @@ def test_a_quote_keeps_its_listing_when_the_gpu_changes(
     assert client.get(f"/v1/quotes/{quote.id}").json() == quote.model_dump(mode="json")
 
 
+def book(context: Context, quote: wire.SignedQuote) -> None:
+    with context.database.session() as session:
+        assert reservations.confirm(session, quote.booking_id) is not None
+
+
 def test_demand_raises_the_price(
-    client: TestClient, provider: Wallet, buyer: Wallet, gpu_id: str
+    client: TestClient, context: Context, provider: Wallet, buyer: Wallet, gpu_id: str
 ) -> None:
     before = quoted(client, quote_request(buyer, gpu_id))
     assert before.inputs.utilisation_bps == 0
+    book(context, before)
     second = register(client, listing(provider, salt=2, name="Second"))
     elsewhere = {"salt": 3, "name": "Elsewhere", "region": "eu-west"}
     third = register(client, listing(provider, **elsewhere))
@@ -288,12 +294,11 @@ def test_demand_raises_the_price(
     assert quoted(client, quote_request(buyer, second, **later)).inputs.utilisation_bps == 0
 
 
-def test_a_lapsed_hold_does_not_count_as_demand(
-    client: TestClient, provider: Wallet, buyer: Wallet, gpu_id: str, set_chain_time: SetChainTime
+def test_a_hold_that_nobody_has_paid_for_does_not_count_as_demand(
+    client: TestClient, provider: Wallet, buyer: Wallet, gpu_id: str
 ) -> None:
-    quote = quoted(client, quote_request(buyer, gpu_id))
+    quoted(client, quote_request(buyer, gpu_id))
     second = register(client, listing(provider, salt=2, name="Second"))
-    set_chain_time(quote.terms.fund_by)
     assert quoted(client, quote_request(buyer, second, salt=2)).inputs.utilisation_bps == 0
 
 

@@ -8,86 +8,65 @@ from escrow_world import (
     CLAIM_WINDOW,
     FEE_BPS,
     FEE_RECIPIENT,
-    ZERO,
+    Chain,
     Coordinator,
     Node,
     World,
     new_wallet,
-    run_anvil,
 )
 from eth_account import Account
 from fastapi.testclient import TestClient
-from signed import Clock
+from signed import Clock, market_of
 
-from aitbc.protocol import wire
+from aitbc.chain.escrow import Escrow
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.market import endpoints as market_endpoints
 from aitbc_coordinator.settings import Settings
-from aitbc_coordinator.settlement import endpoints as settlement_endpoints
-
-ROUTERS = (market_endpoints.router, settlement_endpoints.router)
 
 
-@pytest.fixture
-def client(context: Context) -> Iterator[TestClient]:
-    """The whole API, with bookings."""
-    with TestClient(create_app(context, routers=ROUTERS)) as made:
-        yield made
+@pytest.fixture(scope="session")
+def session_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    made = Chain(tmp_path_factory.mktemp("chain"))
+    yield made
+    made.stop()
 
 
 @pytest.fixture
-def node_url() -> Iterator[str]:
-    with run_anvil() as url:
-        yield url
+def chain(session_chain: Chain) -> Chain:
+    session_chain.rewind()
+    return session_chain
 
 
 @pytest.fixture
-def world(node_url: str, database: Database, settings: Settings, clock: Clock) -> Iterator[World]:
+def world(chain: Chain, database: Database, settings: Settings, clock: Clock) -> Iterator[World]:
     """A fresh chain, escrow and database, with nothing followed yet."""
-    node = Node.at(node_url, clock)
-    attester = Account.create()
-    escrow = node.deploy_escrow(attester.address)
-    domain = escrow.domain
-    deploy_block = node.web3.eth.block_number
+    node = Node.at(chain.rpc_url, clock)
+    attester = chain.attester
     settings = settings.model_copy(
         update={
-            "rpc_url": node_url,
-            "escrow": domain.escrow,
-            "deploy_block": deploy_block,
+            "rpc_url": chain.rpc_url,
+            "escrow": chain.escrow,
+            "deploy_block": chain.deploy_block,
             "quote_seconds": 20,
             "minimum_seconds": 10,
         }
     )
-    market = wire.Market(
-        name="test market",
-        chain_id=domain.chain_id,
-        contract="NativeEscrow",
-        escrow=domain.escrow,
-        token=None,
-        symbol="ETH",
-        decimals=18,
-        attester=attester.address,
-        arbiter=ZERO,
+    market = market_of(
+        settings,
+        attester.address,
         fee_bps=FEE_BPS,
         fee_recipient=FEE_RECIPIENT,
         claim_window=CLAIM_WINDOW,
-        deploy_block=deploy_block,
-        rpc_url=None,
-        confirmations=settings.confirmations,
-        quote_seconds=settings.quote_seconds,
-        minimum_seconds=settings.minimum_seconds,
-        maximum_seconds=settings.maximum_seconds,
-        maximum_lead_seconds=settings.maximum_lead_seconds,
-        heartbeat_allowance=settings.heartbeat_allowance,
     )
+    domain = market.domain
+    escrow = Escrow(node.web3, domain, "NativeEscrow")
     context = Context(settings, database, market, Attester(attester, market), clock)
     provider, buyer, session_key = (new_wallet(domain) for _ in range(3))
     relayer = Account.create()
     for address in (provider.address, buyer.address, relayer.address):
         node.give_coin(address)
-    with TestClient(create_app(context, routers=ROUTERS)) as client:
+    with TestClient(create_app(context, checks=dict, alerts=list)) as client:
         made = World(
             node=node,
             escrow=escrow,

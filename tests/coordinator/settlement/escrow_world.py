@@ -1,26 +1,26 @@
 """A real node with a real escrow, and the people and machines around it."""
 
-import re
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
+from deploying import deploy
 from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from signed import NOW, Clock, Wallet, listing, quote_request
 from sqlmodel import Session, col, select
 from web3 import HTTPProvider, Web3
 from web3.exceptions import TransactionNotFound
 
+import local_market
 from aitbc.chain.escrow import Escrow
 from aitbc.protocol import wire
-from aitbc.protocol.artifacts import load_artifact
 from aitbc.protocol.messages import Domain, Heartbeat, SessionGrant, Terms
 from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
 from aitbc_coordinator.context import Context
@@ -29,8 +29,8 @@ from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
 
-ANVIL = Path(__file__).parents[3] / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 COIN = 10**18
+GWEI = 10**9
 FEE_BPS = 100
 CLAIM_WINDOW = 86_400
 FEE_RECIPIENT = Web3.to_checksum_address("0x" + "fe" * 20)
@@ -38,20 +38,38 @@ ZERO = "0x" + "00" * 20
 HEARTBEAT_SECONDS = 30
 
 
-@contextmanager
-def run_anvil() -> Iterator[str]:
-    """A node of its own, whose first block is of `NOW`; its URL."""
-    command = [ANVIL, "--port", "0", "--timestamp", str(NOW), "--chain-id", "31337"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                found = re.search(r"Listening on (\S+)", line)
-                if found:
-                    yield f"http://{found[1]}"
-                    break
-        finally:
-            process.kill()
+class Chain:
+    """A node with an escrow, that every test finds as it was just after the deployment."""
+
+    def __init__(self, folder: Path) -> None:
+        genesis = ("--timestamp", str(NOW), "--chain-id", "31337")
+        self._node = local_market.Node(folder, *genesis, block_seconds=0)
+        self.rpc_url = self._node.rpc_url
+        self.attester: LocalAccount = Account.create()
+        self._call("evm_setNextBlockTimestamp", NOW + 1)
+        constructor = (self.attester.address, ZERO, FEE_BPS, FEE_RECIPIENT, CLAIM_WINDOW)
+        self.escrow, self.deploy_block = deploy(self._node.web3, "NativeEscrow", *constructor)
+        self._snapshot = self._call("evm_snapshot")
+
+    def rewind(self) -> None:
+        self._call("evm_setAutomine", True)
+        self._call("anvil_dropAllTransactions")
+        assert self._call("evm_revert", self._snapshot)
+        self._snapshot = self._call("evm_snapshot")
+        self._call("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+
+    def stop(self) -> None:
+        self._node.stop()
+
+    def _call(self, method: str, *params: Any) -> Any:
+        return call(self._node.web3, method, *params)
+
+
+def call(web3: Web3, method: str, *params: Any) -> Any:
+    """One of anvil's own methods."""
+    answer = web3.provider.make_request(method, list(params))
+    assert "error" not in answer, answer
+    return answer["result"]
 
 
 @dataclass
@@ -65,12 +83,12 @@ class Node:
 
     @classmethod
     def at(cls, url: str, clock: Clock) -> "Node":
-        return cls(Web3(HTTPProvider(url)), clock)
+        node = cls(Web3(HTTPProvider(url)), clock)
+        node._sync()
+        return node
 
     def call(self, method: str, *params: Any) -> Any:
-        answer = self.web3.provider.make_request(method, list(params))
-        assert "error" not in answer, answer
-        return answer["result"]
+        return call(self.web3, method, *params)
 
     def mine(self, blocks: int = 1, *, at: int | None = None) -> None:
         """Mine blocks a second apart, the first of them at a time."""
@@ -83,18 +101,6 @@ class Node:
         """Wait until the node has mined what it was sent."""
         while int(self.call("txpool_status")["pending"], 16):
             time.sleep(0.01)
-
-    def deploy_escrow(self, attester: str) -> Escrow:
-        artifact = load_artifact("NativeEscrow")
-        contract = self.web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-        self._next_block()
-        deployment = contract.constructor(attester, ZERO, FEE_BPS, FEE_RECIPIENT, CLAIM_WINDOW)
-        receipt = self.web3.eth.wait_for_transaction_receipt(
-            deployment.transact({"from": self.web3.eth.accounts[0]}), timeout=20
-        )
-        self._sync()
-        domain = Domain(chain_id=31_337, escrow=receipt["contractAddress"])
-        return Escrow(self.web3, domain, "NativeEscrow")
 
     def give_coin(self, address: str, amount: int = 100 * COIN) -> None:
         self.call("anvil_setBalance", address, hex(amount))
@@ -235,6 +241,12 @@ class World:
         with self.context.database.read() as session:
             rows = select(models.RelayTransaction).order_by(col(models.RelayTransaction.id))
             return list(session.exec(rows).all())
+
+    def call_of(self, row: models.RelayTransaction) -> tuple[str, list[Any]]:
+        """The verb of a persisted transaction, and what it settles."""
+        function, arguments = self.escrow.contract.decode_function_input(HexBytes(row.calldata))
+        settled, _signature = arguments.values()
+        return function.fn_name, settled
 
     def attestation(self, terms: Terms) -> models.Attestation:
         with self.context.database.read() as session:

@@ -80,7 +80,7 @@ class Bookings:
 
     def attest(self, terms: Terms, *, batch: str | None = None) -> None:
         with self.context.database.session() as session:
-            attestations.attest(session, self.context, self.id_of(terms))
+            attestations.attest(self.context, session, self.id_of(terms))
             found = outbox.find_attestation(session, self.id_of(terms))
             assert found is not None
             found.batch_id = batch

@@ -241,10 +241,10 @@ def test_an_attested_booking_takes_no_more_heartbeats(served: Served) -> None:
     served.grant()
     assert served.beat().status_code == 200
     with served.context.database.session() as session:
-        attestations.attest(session, served.context, served.id)
+        attestations.attest(served.context, session, served.id)
     check_refused(served.beat(sequence=2), 409, "booking-closed")
     with served.context.database.session() as session:
-        attestations.attest(session, served.context, served.id)
+        attestations.attest(served.context, session, served.id)
         found = outbox.find_attestation(session, served.id)
     assert found is not None
     assert found.used_seconds == 10
@@ -266,7 +266,7 @@ def test_the_running_meter_agrees_with_the_evidence(served: Served, seed: int) -
     assert len(answers) > 5
     assert receipts == sorted(receipts)
     with served.context.database.session() as session:
-        attestations.attest(session, served.context, served.id)
+        attestations.attest(served.context, session, served.id)
     evidence = served.client.get(f"/v1/bookings/{served.id}/evidence").json()
     assert evidence["used_seconds"] == answers[-1].used_seconds
     heartbeats = [SignedHeartbeat.model_validate(item) for item in evidence["heartbeats"]]

@@ -138,9 +138,31 @@ def test_a_failing_step_is_repeated_and_a_thread_stops_when_told() -> None:
     assert worker.status == "ok"
 
 
-def test_stuck_bookings_are_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bookings_that_need_a_person_are_alerts_and_logged_once(
+    world: World, log: StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = world.quote()
+    world.fund(terms)
+    world.node.mine(at=terms.ends_at + world.context.market.claim_window)
+    world.restart().follow()
     made = Workers(world.context, world.escrow, world.relayer_account)
+    assert made.alerts() == []
+    stuck = ["b-1"]
+    monkeypatch.setattr(made._settler, "stuck", lambda: stuck)
     made._follow.run_once()
+    for _ in range(2):
+        made._settle.run_once()
+    left = f"booking {world.booking(terms).short_id} is open past its claim window: it is left to"
+    assert made.alerts() == [
+        "booking b-1 could not be settled, and is not tried again",
+        f"{left} reclaim",
+    ]
+    assert made.checks() == ALL_OK
+    logged = [entry["reason"] for entry in entries(log) if entry["level"] == "error"]
+    assert logged == made.alerts()
+
+    stuck.clear()
+    world.node.send(world.buyer, world.escrow.functions.reclaim(terms.abi_values()))
+    world.restart().follow()
     made._settle.run_once()
-    monkeypatch.setattr(made._settler, "stuck", lambda: ["b-1", "b-2"])
-    assert made.checks()["settler"] == "could not settle b-1, b-2: 2 in all need a person"
+    assert made.alerts() == []

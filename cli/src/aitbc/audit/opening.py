@@ -2,15 +2,14 @@
 
 from web3 import HTTPProvider, Web3
 
-from aitbc.chain.escrow import ContractName, Escrow, open_escrow
-from aitbc.chain.node import NODE_FAILURES, REQUEST_TIMEOUT_SECONDS, node_down, reason
-from aitbc.errors import ChainError, UntrustedMarket
+from aitbc.chain.escrow import Escrow, open_escrow
+from aitbc.chain.node import NODE_FAILURES, REQUEST_TIMEOUT_SECONDS, node_down
+from aitbc.errors import UntrustedMarket
+from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import Domain
 
-NATIVE_SYMBOL, NATIVE_DECIMALS = "ETH", 18
 
-
-def open_foreign(rpc_url: str, address: str, contract: ContractName | None) -> Escrow:
+def open_foreign(rpc_url: str, address: str, contract: EscrowName | None) -> Escrow:
     """The escrow at an address, its code checked; by its code where `contract` is not given.
 
     Raises ChainError for the node, UntrustedMarket for other code.
@@ -26,14 +25,3 @@ def open_foreign(rpc_url: str, address: str, contract: ContractName | None) -> E
         return open_escrow(rpc_url, domain, "NativeEscrow")
     except UntrustedMarket:
         return open_escrow(rpc_url, domain, "TokenEscrow")
-
-
-def coin_of(escrow: Escrow) -> tuple[str, int]:
-    """Symbol and decimals of an escrow's money. Raises ChainError when the node fails."""
-    try:
-        if escrow.token is None:
-            return NATIVE_SYMBOL, NATIVE_DECIMALS
-        functions = escrow.token.functions
-        return str(functions.symbol().call()), int(functions.decimals().call())
-    except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while the token was read: {reason(error)}") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import requests
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import NODE_FAILURES, reason
+from aitbc.chain.node import NODE_FAILURES, node_call, reason
 from aitbc.errors import ChainError, InvalidInput
 from aitbc.protocol.events import EscrowEvent
 from aitbc.protocol.ledger import ChainState, Ledger
@@ -27,15 +27,11 @@ class Block:
 
 def pin_block(escrow: Escrow, number: int | None) -> Block:
     """The given block, or the newest. Raises InvalidInput for one that does not exist yet."""
-    try:
+    with node_call("the block was looked up"):
         head = escrow.web3.eth.block_number
         if number is not None and number > head:
             raise InvalidInput(f"block {number} is not there yet: the newest is {head}")
         return _block(escrow, head if number is None else number)
-    except NODE_FAILURES as error:
-        raise ChainError(
-            f"the node failed while the block was looked up: {reason(error)}"
-        ) from error
 
 
 def check_unchanged(escrow: Escrow, block: Block) -> None:
@@ -76,7 +72,8 @@ def read_events(
 
 def read_state(escrow: Escrow, ledger: Ledger, block: Block) -> ChainState:
     """The escrow's balance, and what it says of each account and open booking in the books."""
-    try:
+    read = f"the escrow was read at block {block.number}"
+    with node_call(read, hint="old blocks need an archive node"):
         return ChainState(
             balance=escrow.balance(block.number),
             owed={account: escrow.owed(account, block.number) for account in ledger.accounts},
@@ -85,11 +82,6 @@ def read_state(escrow: Escrow, ledger: Ledger, block: Block) -> ChainState:
                 for line in ledger.open_bookings
             },
         )
-    except NODE_FAILURES as error:
-        raise ChainError(
-            f"the node failed while the escrow was read at block {block.number}: {reason(error)}",
-            hint="old blocks need an archive node",
-        ) from error
 
 
 def _block(escrow: Escrow, number: int) -> Block:

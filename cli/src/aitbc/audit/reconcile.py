@@ -11,8 +11,7 @@ from aitbc.audit.reading import (
     read_state,
 )
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import NODE_FAILURES, reason
-from aitbc.errors import ChainError
+from aitbc.chain.node import node_call
 from aitbc.protocol.ledger import (
     ChainState,
     Ledger,
@@ -61,10 +60,8 @@ def reconcile(
 
 def rules(escrow: Escrow) -> Rules:
     """What the escrow's own code enforces. Raises ChainError when the node fails."""
-    try:
+    with node_call("the escrow was read"):
         parameters = escrow.parameters
-    except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while the escrow was read: {reason(error)}") from error
     return Rules(
         domain=escrow.domain,
         fee_bps=parameters.fee_bps,

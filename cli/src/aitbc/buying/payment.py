@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import NODE_FAILURES, reason
+from aitbc.chain.node import node_call
 from aitbc.chain.transactions import Sent, send
 from aitbc.errors import ChainError, UntrustedMarket
 from aitbc.protocol.events import Funded
@@ -54,22 +54,18 @@ class Means:
 def read_means(escrow: Escrow, buyer: str) -> Means:
     """What a wallet has, and what of it the escrow may take."""
     holder, token = Web3.to_checksum_address(buyer), escrow.token
-    try:
+    with node_call("the wallet was read"):
         balance, allowance = escrow.balance_of(holder), None
         if token is not None:
             call = token.functions.allowance(holder, escrow.contract.address)
             allowance = int(call.call())
-    except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while the wallet was read: {reason(error)}") from error
     return Means(holder, balance, allowance)
 
 
 def require_unpaid(escrow: Escrow, booking_id: str) -> None:
     """Refuses a booking that was funded already, so that nobody pays twice."""
-    try:
+    with node_call("the booking was read"):
         state = escrow.slot(booking_id).state
-    except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while the booking was read: {reason(error)}") from error
     if state is not EscrowState.NONE:
         raise ChainError(
             f"booking {booking_id} is paid already",
@@ -93,8 +89,14 @@ def approve(
     if escrow.token is None:
         raise ChainError("the chain's own coin needs no approval")
     require_open(terms)
-    function = escrow.token.functions.approve(escrow.contract.address, terms.amount)
-    return send(escrow.web3, account, function, on_sent=on_sent)
+    spender, functions = escrow.contract.address, escrow.token.functions
+    with node_call("the allowance was read"):
+        standing = int(functions.allowance(account.address, spender).call())
+    if standing:
+        # Some tokens refuse to change an allowance that is not zero.
+        send(escrow, account, functions.approve(spender, 0), on_sent=on_sent)
+        require_open(terms)
+    return send(escrow, account, functions.approve(spender, terms.amount), on_sent=on_sent)
 
 
 def fund(
@@ -104,7 +106,7 @@ def fund(
     require_open(terms)
     value = terms.amount if escrow.token is None else 0
     function = escrow.functions.fund(terms.abi_values())
-    sent = send(escrow.web3, account, function, value=value, on_sent=on_sent)
+    sent = send(escrow, account, function, value=value, on_sent=on_sent)
     booking_id = terms.booking_id(escrow.domain)
     for event in escrow.events_of(sent.receipt["logs"]):
         if isinstance(event, Funded) and event.booking_id == booking_id:

@@ -2,23 +2,23 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import Contract, ContractEvent
 from web3.types import BlockIdentifier, EventData, FilterParams, LogReceipt
 
-from aitbc.chain.node import NODE_FAILURES, connect
-from aitbc.errors import ChainError, UntrustedMarket
+from aitbc.chain.node import connect, node_call
+from aitbc.errors import UntrustedMarket
 from aitbc.protocol import events as escrow_events
-from aitbc.protocol.artifacts import load_artifact, runtime_matches
+from aitbc.protocol.artifacts import EscrowName, load_artifact, runtime_matches
 from aitbc.protocol.events import EscrowEvent
 from aitbc.protocol.messages import Domain, Terms
 from aitbc.protocol.states import EscrowState
+from aitbc.protocol.units import NATIVE_COIN, Coin
 from aitbc.protocol.wire import Market
 
-ContractName = Literal["NativeEscrow", "TokenEscrow"]
 ZERO_ADDRESS = "0x" + "00" * 20
 
 
@@ -46,7 +46,7 @@ class Slot:
 class Escrow:
     """One escrow on one chain. Build it with `open_escrow`, which checks its code."""
 
-    def __init__(self, web3: Web3, domain: Domain, contract: ContractName) -> None:
+    def __init__(self, web3: Web3, domain: Domain, contract: EscrowName) -> None:
         self.web3 = web3
         self.domain = domain
         self.contract_name = contract
@@ -104,6 +104,14 @@ class Escrow:
         if self.token is None:
             return int(self.web3.eth.get_balance(holder, block))
         return int(self.token.functions.balanceOf(holder).call(block_identifier=block))
+
+    @cached_property
+    def coin(self) -> Coin:
+        """What the escrow's money is called, and its decimals."""
+        if self.token is None:
+            return NATIVE_COIN
+        functions = self.token.functions
+        return Coin(str(functions.symbol().call()), int(functions.decimals().call()))
 
     @cached_property
     def token(self) -> Contract | None:
@@ -174,17 +182,26 @@ def event_of(decoded: EventData, timestamp: int) -> EscrowEvent:
     return kind(**fields)
 
 
-def open_escrow(rpc_url: str, domain: Domain, contract: ContractName) -> Escrow:
+def open_escrow(rpc_url: str, domain: Domain, contract: EscrowName) -> Escrow:
     """Connect to an escrow and check chain and code.
 
     Raises ChainError for a node that is down or on another chain, UntrustedMarket for an address
     that does not carry the shipped contract.
     """
     escrow = Escrow(connect(rpc_url, domain.chain_id), domain, contract)
-    try:
+    with node_call("the escrow's code was read"):
         escrow.check_code()
-    except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while the escrow's code was read: {error}") from error
+    return escrow
+
+
+def open_checked(rpc_url: str, market: Market) -> Escrow:
+    """A market's escrow, its code and the market's claims checked on a node.
+
+    Raises ChainError for the node, UntrustedMarket where the chain says otherwise.
+    """
+    escrow = open_escrow(rpc_url, market.domain, market.contract)
+    with node_call("the market's claims were checked"):
+        check_market(escrow, market)
     return escrow
 
 
@@ -198,10 +215,8 @@ def check_market(escrow: Escrow, market: Market) -> None:
         "fee": (market.fee_bps, actual.fee_bps),
         "fee recipient": (market.fee_recipient, actual.fee_recipient),
         "claim window": (market.claim_window, actual.claim_window),
+        "money": ((market.symbol, market.decimals), tuple(escrow.coin)),
     }
-    if escrow.token is not None:
-        decimals = int(escrow.token.functions.decimals().call())
-        claims["token's decimals"] = (market.decimals, decimals)
     for name, (claimed, enforced) in claims.items():
         if claimed != enforced:
             raise UntrustedMarket(

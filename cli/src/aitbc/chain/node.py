@@ -1,5 +1,8 @@
 """A connection to a node, checked to be on the expected chain."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import requests
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
@@ -10,6 +13,18 @@ REQUEST_TIMEOUT_SECONDS = 15
 
 NODE_FAILURES = (requests.RequestException, Web3Exception, OSError, ValueError)
 """What web3 raises when a node is down, hangs, or answers nonsense."""
+
+
+@contextmanager
+def node_call(what: str, *, hint: str | None = None) -> Iterator[None]:
+    """Around calls of a node: its failure becomes a ChainError that shows no URL.
+
+    `what` says what was under way, such as "the wallet was read".
+    """
+    try:
+        yield
+    except NODE_FAILURES as error:
+        raise ChainError(f"the node failed while {what}: {reason(error)}", hint=hint) from error
 
 
 def connect(rpc_url: str, chain_id: int) -> Web3:

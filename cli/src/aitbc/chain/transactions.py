@@ -22,12 +22,18 @@ from web3.exceptions import (
     TransactionNotFound,
     Web3RPCError,
 )
-from web3.types import TxParams, TxReceipt
+from web3.types import TxParams, TxReceipt, Wei
 
-from aitbc.chain.node import NODE_FAILURES
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import NODE_FAILURES, reason
 from aitbc.errors import ChainError
 
 GAS_MARGIN_PERCENT = 20
+GWEI = 10**9
+MAXIMUM_FEE = 500 * GWEI
+"""The most that is paid for a unit of gas (wei), whatever a node says it costs."""
+ALREADY_SENT = ("already known", "already imported")
+"""How nodes say that they have a transaction."""
 RECEIPT_TIMEOUT_SECONDS = 180
 RECEIPT_POLL_SECONDS = 0.25
 
@@ -41,46 +47,67 @@ class Sent:
 
 
 def send(
-    web3: Web3,
+    escrow: Escrow,
     account: LocalAccount,
     function: ContractFunction,
     *,
     value: int = 0,
     on_sent: Callable[[str], None] | None = None,
 ) -> Sent:
-    """Simulate, sign, send and wait for a contract call.
+    """Simulate, sign, send and wait for a call of the escrow or of its token.
 
     `on_sent` gets the transaction's hash before the wait. Raises ChainError, saying why, when the
     contract or the node refuses it; nothing was sent then unless the message carries a hash.
     """
     try:
-        transaction = build(web3, account.address, function, value)
+        transaction = build(escrow, account.address, function, value)
     except (ContractLogicError, ContractCustomError) as error:
         raise ChainError(explain_revert(function, error)) from error
     except Web3RPCError as error:
         raise _refused(account.address, error) from error
     except NODE_FAILURES as error:
-        raise ChainError(f"the node failed before anything was sent: {error}") from error
+        raise ChainError(f"the node failed before anything was sent: {reason(error)}") from error
     signed = account.sign_transaction(transaction)  # type: ignore[arg-type]  # TxParams is stricter
-    tx_hash = "0x" + bytes(signed.hash).hex()
+    tx_hash = HexBytes(signed.hash).to_0x_hex()
     try:
-        web3.eth.send_raw_transaction(signed.raw_transaction)
+        escrow.web3.eth.send_raw_transaction(signed.raw_transaction)
     except Web3RPCError as error:
-        raise _refused(account.address, error) from error
+        if not any(words in str(error.message).lower() for words in ALREADY_SENT):
+            raise _refused(account.address, error, tx_hash) from error
     except NODE_FAILURES as error:
+        # The node may have it all the same.
+        if on_sent is not None:
+            on_sent(tx_hash)
         raise _unknown(tx_hash) from error
     if on_sent is not None:
         on_sent(tx_hash)
-    return Sent(tx_hash, wait(web3, tx_hash))
+    return Sent(tx_hash, wait(escrow.web3, tx_hash))
 
 
-def build(web3: Web3, sender: str, function: ContractFunction, value: int = 0) -> TxParams:
-    """An EIP-1559 transaction with estimated gas plus a margin; raises web3's errors."""
-    base: TxParams = {"from": Web3.to_checksum_address(sender), "value": Web3.to_wei(value, "wei")}
-    gas = function.estimate_gas(base)
-    base["gas"] = gas + gas * GAS_MARGIN_PERCENT // 100
-    base["nonce"] = web3.eth.get_transaction_count(Web3.to_checksum_address(sender), "pending")
-    return function.build_transaction(base)
+def build(escrow: Escrow, sender: str, function: ContractFunction, value: int = 0) -> TxParams:
+    """An EIP-1559 transaction for the escrow's own chain, whatever chain the node names.
+
+    Gas is estimated, plus a margin. Raises web3's errors, and ChainError above the fee ceiling.
+    """
+    eth, account = escrow.web3.eth, Web3.to_checksum_address(sender)
+    gas = function.estimate_gas({"from": account, "value": Wei(value)})
+    base_fee, tip = int(eth.get_block("latest")["baseFeePerGas"]), int(eth.max_priority_fee)
+    if base_fee + tip > MAXIMUM_FEE:
+        raise ChainError(
+            f"the node asks {(base_fee + tip) // GWEI} gwei for gas: more than this program pays",
+            hint="wait, or check the price of gas with another node: aitbc config set rpc_url URL",
+        )
+    return function.build_transaction(
+        {
+            "chainId": escrow.domain.chain_id,
+            "from": account,
+            "value": Wei(value),
+            "nonce": eth.get_transaction_count(account, "pending"),
+            "gas": gas + gas * GAS_MARGIN_PERCENT // 100,
+            "maxFeePerGas": Wei(min(2 * base_fee + tip, MAXIMUM_FEE)),
+            "maxPriorityFeePerGas": Wei(tip),
+        }
+    )
 
 
 def wait(web3: Web3, tx_hash: str) -> TxReceipt:
@@ -125,14 +152,19 @@ def _show(value: Any) -> str:
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _refused(sender: str, error: Web3RPCError) -> ChainError:
+def _refused(sender: str, error: Web3RPCError, tx_hash: str | None = None) -> ChainError:
     text = str(error.message)
     if "insufficient funds" in text.lower():
         return ChainError(
             f"{sender} has not enough coin for this transaction and its gas",
             hint="send it some coin of the chain, then try again",
         )
-    return ChainError(f"the node refuses the transaction: {text}")
+    if tx_hash is None:
+        return ChainError(f"the node refuses the transaction: {text}")
+    return ChainError(
+        f"the node refuses transaction {tx_hash}: {text}",
+        hint="look it up before you send another",
+    )
 
 
 def _unknown(tx_hash: str) -> ChainError:

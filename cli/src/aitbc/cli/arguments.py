@@ -66,9 +66,9 @@ def start_time(option: str, text: str | None, now: int) -> int:
     return moment
 
 
-def shown_time(moment: int | None) -> str | None:
+def shown_time(moment: int) -> str:
     """UTC seconds as an ISO time, for a sentence; data carries a Moment."""
-    return None if moment is None else str(Moment(moment))
+    return str(Moment(moment))
 
 
 def shown_amount(value: int, market: Market) -> str:

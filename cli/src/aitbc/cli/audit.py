@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from aitbc.cli.app import command, group
-from aitbc.cli.arguments import shown_time
-from aitbc.cli.booking_ids import choose_booking
-from aitbc.cli.output import Format
-from aitbc.cli.session import Session, open_checked
+from aitbc.cli.lookup import choose_booking
+from aitbc.cli.output import Format, Moment
+from aitbc.cli.session import Session
 from aitbc.errors import AitbcError, CoordinatorError, InvalidInput
 from aitbc.protocol.events import BookingEvent
 from aitbc.protocol.ids import short_booking_id
@@ -138,18 +137,22 @@ def _target(
     if address is None:
         if contract is not None or from_block is not None:
             raise InvalidInput("--contract and --from-block go with --escrow", hint="name it")
+        from aitbc.chain.escrow import open_checked
+
         market = session.market
         checked = open_checked(rpc_url, market)
         return Target(checked, market.deploy_block, market.symbol, market.decimals)
 
     from eth_utils.address import is_hex_address
 
-    from aitbc.audit.opening import coin_of, open_foreign
+    from aitbc.audit.opening import open_foreign
+    from aitbc.chain.node import node_call
 
     if not address.startswith("0x") or not is_hex_address(address):
         raise InvalidInput(f"--escrow: '{address}' is not an address", hint="0x and 40 hex digits")
     foreign = open_foreign(rpc_url, address, contract)
-    return Target(foreign, from_block or 0, *coin_of(foreign))
+    with node_call("the token was read"):
+        return Target(foreign, from_block or 0, *foreign.coin)
 
 
 def _audit(session: Session, target: Target, block: int | None) -> "Reconciliation":
@@ -224,8 +227,8 @@ def _show_booking(
         "symbol": target.symbol,
         "buyer": terms.buyer,
         "provider": terms.provider,
-        "starts_at": shown_time(terms.starts_at),
-        "ends_at": shown_time(terms.ends_at),
+        "starts_at": Moment(terms.starts_at),
+        "ends_at": Moment(terms.ends_at),
         "evidence_checked": evidence_checked,
         "problems": problems,
     }
@@ -241,7 +244,7 @@ def _show_booking(
 
 def _line_view(target: Target, line: BookingLine) -> dict[str, Any]:
     return {
-        "booking_id": line.booking_id,
+        "id": line.booking_id,
         "short_id": short_booking_id(line.booking_id),
         "status": line.status.value,
         "funded": target.shown(line.terms.amount),
@@ -261,7 +264,7 @@ def _event_view(target: Target, event: BookingEvent) -> dict[str, Any]:
     }
     return {
         "event": type(event).__name__,
-        "time": shown_time(event.timestamp),
+        "time": Moment(event.timestamp),
         "block": event.block_number,
         **amounts,
         "tx_hash": event.tx_hash,

@@ -65,7 +65,7 @@ def list_bookings(
             limit=limit,
         )
         found |= {item.id: item for item in page.items}
-    newest = sorted(found.values(), key=lambda item: item.terms.starts_at, reverse=True)
+    newest = sorted(found.values(), key=_funded_at, reverse=True)
     session.output.table(
         [booking_view(item, market) for item in newest[:limit]],
         BOOKING_COLUMNS,
@@ -176,7 +176,7 @@ def _close(session: Session, terms: Terms, verb: str, question: str) -> None:
     escrow, account = session.escrow, session.account
     function = escrow.functions[verb](terms.abi_values())
     with output.progress("sending"):
-        sent = send(escrow.web3, account, function, on_sent=lambda tx: output.note(f"sent: {tx}"))
+        sent = send(escrow, account, function, on_sent=lambda tx: output.note(f"sent: {tx}"))
     output.record(
         {
             "id": booking_id,
@@ -242,6 +242,11 @@ def _recorded_view(session: Session, own: OwnBooking) -> dict[str, Any]:
         "ends_at": Moment(terms.ends_at),
         "fund_tx": own.fund_tx,
     }
+
+
+def _funded_at(booking: Booking) -> tuple[int, str]:
+    """What the coordinator's lists are ordered by."""
+    return min((seen.timestamp for seen in booking.transactions), default=0), booking.id
 
 
 def _is_own(session: Session, booking_id: str) -> bool:

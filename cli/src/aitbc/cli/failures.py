@@ -4,12 +4,8 @@ from dataclasses import dataclass
 
 import typer
 
+from aitbc.cli.exits import EXIT_CANCELLED, EXIT_FAILED, EXIT_UNAUTHORISED, EXIT_USAGE
 from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, WalletError
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_CANCELLED = 3
-EXIT_UNAUTHORISED = 4
 
 
 class Cancelled(AitbcError):

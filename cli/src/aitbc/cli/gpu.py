@@ -106,7 +106,7 @@ def register(
     """Put a GPU on the market.
 
     You sign its description and prices; a buyer checks your signature before paying. What you do
-    not say of it is read from this machine's driver.
+    not say of it is read from this machine's driver, where it has one GPU or --gpu chooses one.
     """
     strategy = arguments.checked("--strategy", parse_strategy, strategy)
     region = arguments.checked("--region", check_region, region)

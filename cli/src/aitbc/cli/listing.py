@@ -24,10 +24,21 @@ _REMEDIES = {
 def describe_hardware(
     memory: int | None, cuda_version: str | None, model: str | None, index: int | None
 ) -> dict[str, Any]:
-    """The hardware's part of a listing: what was said, completed by the driver."""
-    detected: dict[str, Any] = {}
-    if memory is None or cuda_version is None or index is not None:
+    """The hardware's part of a listing: what was said, completed by the driver.
+
+    Raises InvalidInput where the driver does not help and memory or CUDA version were left out, or
+    a GPU of this machine was asked for.
+    """
+    needed = memory is None or cuda_version is None or index is not None
+    try:
         detected = _detect(index)
+    except InvalidInput:
+        if needed:
+            raise
+        detected = {}
+    if not needed and detected.get("memory_gib") != memory:
+        # Of another size than was said: the GPU to be listed is not this machine's.
+        detected = {}
     said = {"memory_gib": memory, "cuda_version": cuda_version, "model": model}
     given = {field: value for field, value in said.items() if value is not None}
     return {"model": "", "gpu_uuid": ""} | detected | given
@@ -63,7 +74,7 @@ def make_listing(fields: dict[str, Any]) -> Listing:
         field = str(error.errors()[0]["loc"][0])
         option, remedy = _REMEDIES[field]
         raise InvalidInput(f"{option} '{fields[field]}' cannot be used: {remedy}") from error
-    if not listing.floor_price <= listing.base_price <= listing.ceiling_price:
+    if not listing.prices_in_order:
         raise InvalidInput(
             "the base price must lie between the floor and the ceiling",
             hint="give --floor-price and --ceiling-price that suit it",

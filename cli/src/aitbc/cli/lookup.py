@@ -1,12 +1,13 @@
 """Finding the GPU or the booking that a person means by an id, a prefix or a name."""
 
 import re
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
 from aitbc.cli.session import Session
-from aitbc.errors import CoordinatorError, InvalidInput, UntrustedMarket
-from aitbc.protocol.ids import GPU_ID_CHARS, short_booking_id
+from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, UntrustedMarket
+from aitbc.protocol.ids import GPU_ID_CHARS, SHORTEST_PREFIX, names_booking
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.wire import Booking, Gpu
 from aitbc.records import OwnBooking, Records, safe_id
@@ -15,7 +16,15 @@ PAGE = 200
 MAX_SEARCHED = 5_000
 
 _GPU_ID = re.compile(rf"g-[0-9a-z]{{{GPU_ID_CHARS}}}")
-_MIN_PREFIX = 4
+_GPU_PREFIX = re.compile(rf"g-[0-9a-z]{{1,{GPU_ID_CHARS}}}")
+# What the coordinator's filter by name takes.
+_NAME = re.compile(r"[^\x00-\x1f]{1,96}")
+
+
+class AmbiguousId(InvalidInput):
+    """What was typed fits more than one."""
+
+    code = "ambiguous-id"
 
 
 def list_gpus(session: Session, limit: int, **filters: Any) -> list[Gpu]:
@@ -38,43 +47,60 @@ def own_gpus(session: Session) -> list[Gpu]:
 
 
 def find_gpu(session: Session, text: str) -> Gpu:
-    """The GPU of an id, of the name of one of one's own, or of a unique prefix of an id."""
+    """The GPU of an id, of the name of one of one's own, or of a unique prefix of an id.
+
+    Raises AmbiguousId, CoordinatorError.
+    """
     if _GPU_ID.fullmatch(text):
         return session.coordinator.gpu(text)
-    own = own_gpus(session) if session.profile.wallet in session.keystore.names() else []
-    named = [gpu for gpu in own if gpu.listing.name == text]
-    if named:
-        return named[0]
-    matches = [gpu for gpu in own if _has_prefix(gpu.id, text)]
-    if not matches:
-        listed = list_gpus(session, MAX_SEARCHED)
-        matches = [gpu for gpu in listed if _has_prefix(gpu.id, text)]
-    if len(matches) > 1:
-        several = ", ".join(gpu.id for gpu in matches[:5])
-        raise InvalidInput(f"'{text}' fits more than one GPU: {several}")
-    if not matches:
+    found = next(filter(None, _gpus_called(session, text)), [])
+    if len(found) > 1:
+        several = ", ".join(gpu.id for gpu in found[:5])
+        raise AmbiguousId(f"'{text}' fits more than one GPU: {several}", hint="give its whole id")
+    if not found:
         raise CoordinatorError(
             f"there is no GPU '{text}'",
             hint="see 'aitbc marketplace gpu list', or --mine for your own",
             status=HTTPStatus.NOT_FOUND,
             problem="unknown-gpu",
         )
-    return matches[0]
+    return found[0]
+
+
+def _gpus_called(session: Session, text: str) -> Iterator[list[Gpu]]:
+    """The GPUs that `text` may mean, the likeliest first."""
+    has_wallet = session.profile.wallet in session.keystore.names()
+    if has_wallet and _NAME.fullmatch(text):
+        own = list_gpus(session, MAX_SEARCHED, provider=session.address, name=text)
+        named = [gpu for gpu in own if gpu.listing.name == text]
+        # Names are unique among listed GPUs only.
+        yield [gpu for gpu in named if gpu.listed]
+        yield named
+    prefix = text.lower()
+    if _GPU_PREFIX.fullmatch(prefix):
+        if has_wallet:
+            yield [gpu for gpu in own_gpus(session) if gpu.id.startswith(prefix)]
+        yield [gpu for gpu in list_gpus(session, MAX_SEARCHED) if gpu.id.startswith(prefix)]
 
 
 def find_booking(session: Session, text: str) -> Booking:
     """The coordinator's view of a booking, by full or short id or a unique prefix of either.
 
-    Raises UntrustedMarket where its terms are not those of its id.
+    Raises AmbiguousId, and UntrustedMarket where its terms are not those of its id.
     """
-    booking = session.coordinator.booking(check_booking_id(text))
+    try:
+        booking = session.coordinator.booking(check_booking_id(text))
+    except CoordinatorError as error:
+        if error.problem == AmbiguousId.code:
+            raise _ambiguous_booking(text) from error
+        raise
     actual = booking.terms.booking_id(session.market.domain)
     if actual != booking.id:
         raise UntrustedMarket(
             f"the coordinator's terms of booking {booking.id} are not its own",
             hint="do not act on them",
         )
-    if not (_has_prefix(booking.id, text) or _has_prefix(short_booking_id(booking.id), text)):
+    if not names_booking(text, booking.id):
         raise UntrustedMarket(
             f"asked for booking {text}, the coordinator answers with {booking.id}",
             hint="do not act on it",
@@ -84,19 +110,13 @@ def find_booking(session: Session, text: str) -> Booking:
 
 def find_own_booking(session: Session, text: str) -> OwnBooking | None:
     """What this home recorded of a booking; None where it recorded nothing of it."""
-    check_booking_id(text)
-    matches = [
-        booking
+    own = {
+        booking.booking_id: booking
         for booking in Records(session.home).bookings()
         if booking.domain == session.market.domain
-        and (
-            _has_prefix(booking.booking_id, text)
-            or _has_prefix(short_booking_id(booking.booking_id), text)
-        )
-    ]
-    if len(matches) > 1:
-        raise InvalidInput(f"'{text}' fits more than one booking: give more of its id")
-    return matches[0] if matches else None
+    }
+    found = _named(text, own)
+    return None if found is None else own[found]
 
 
 def find_terms(session: Session, text: str) -> Terms:
@@ -105,16 +125,32 @@ def find_terms(session: Session, text: str) -> Terms:
     return own.terms if own else find_booking(session, text).terms
 
 
+def choose_booking(text: str, booking_ids: Iterable[str]) -> str:
+    """The one of these ids that `text` names. Raises InvalidInput, AitbcError for none."""
+    found = _named(text, booking_ids)
+    if found is None:
+        raise AitbcError(f"there is no booking '{text}' here", hint="check the id")
+    return found
+
+
 def check_booking_id(text: str) -> str:
     """The id as typed. Raises InvalidInput for what can be none."""
-    if len(text) < _MIN_PREFIX or not safe_id(text):
+    if len(text) < SHORTEST_PREFIX or not safe_id(text):
         raise InvalidInput(
-            f"'{text}' is not a booking's id: give 0x…, b-…, or at least its first 4 characters",
+            f"'{text}' is not a booking's id: give 0x…, b-…, or at least its first "
+            f"{SHORTEST_PREFIX} characters",
             hint="see 'aitbc booking list'",
         )
     return text
 
 
-def _has_prefix(identifier: str, text: str) -> bool:
-    bare = identifier.partition("-")[2]
-    return identifier.startswith(text.lower()) or (bool(bare) and bare.startswith(text.lower()))
+def _named(text: str, booking_ids: Iterable[str]) -> str | None:
+    check_booking_id(text)
+    found = [booking_id for booking_id in booking_ids if names_booking(text, booking_id)]
+    if len(found) > 1:
+        raise _ambiguous_booking(text)
+    return found[0] if found else None
+
+
+def _ambiguous_booking(text: str) -> AmbiguousId:
+    return AmbiguousId(f"'{text}' fits more than one booking", hint="give more of its id")

@@ -8,25 +8,23 @@ import typer
 
 from aitbc.cli.app import command, group
 from aitbc.cli.arguments import shown_amount, shown_time
-from aitbc.cli.booking_ids import choose_booking
-from aitbc.cli.lookup import find_gpu
-from aitbc.cli.output import Format
+from aitbc.cli.lookup import choose_booking, find_gpu
+from aitbc.cli.output import Format, Moment
 from aitbc.cli.session import Session
 from aitbc.cli.stopping import StopSignal
 from aitbc.errors import ChainError, InvalidInput
 from aitbc.protocol.ids import short_booking_id
-from aitbc.protocol.units import format_amount
+from aitbc.protocol.units import NATIVE_COIN, format_amount
 from aitbc.protocol.wire import Booking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aitbc.provider.claims import Collected, Plan
+    from aitbc.provider.claims import Outcome, Plan
     from aitbc.provider.serve import Links, Report, Slot
     from aitbc.provider.session import SessionKey
     from aitbc.provider.storage import BookingStore
 
-GAS_DECIMALS = 18
 PAGE = 200
 
 app = group("Serve bookings on this machine, and collect what they earn.")
@@ -121,17 +119,18 @@ def claim(
         plan = claims.plan(session.escrow, session.address, stored)
     if plan.empty:
         session.output.note("there is nothing to claim")
-        _show_collected(session, plan, [], None)
+        _show_collected(session, plan, claims.Outcome((), None, ()))
         return
     _ask(session, plan)
     account = session.account
     with session.output.progress("waiting for the chain"):
-        done = [
-            (item.booking_id, claims.claim(session.escrow, account, item, session.output.note))
-            for item in plan.claims
-        ]
-        got = claims.withdraw(session.escrow, account, session.output.note) if plan.owed else None
-    _show_collected(session, plan, done, got)
+        outcome = claims.collect(session.escrow, account, plan, session.output.note)
+    _show_collected(session, plan, outcome)
+    if outcome.failed:
+        first = outcome.failed[0].error
+        raise ChainError(
+            f"{len(outcome.failed)} could not be collected, the first: {first}", hint=first.hint
+        )
 
 
 def _ask(session: Session, plan: "Plan") -> None:
@@ -145,27 +144,26 @@ def _ask(session: Session, plan: "Plan") -> None:
     }
     if plan.owed:
         summary["withdraw"] = f"{shown_amount(plan.owed, market)} to {session.address}"
-    summary["gas, about"] = f"{format_amount(plan.gas_cost, GAS_DECIMALS)} of the chain's coin"
+    gas_cost = format_amount(plan.gas_cost, NATIVE_COIN.decimals)
+    summary["gas, about"] = f"{gas_cost} of the chain's coin"
     session.output.summary("To collect:", summary)
     session.output.confirm("Send it?")
 
 
-def _show_collected(
-    session: Session,
-    plan: "Plan",
-    done: list[tuple[str, "Collected"]],
-    withdrawn: "Collected | None",
-) -> None:
-    output, decimals = session.output, session.market.decimals
+def _show_collected(session: Session, plan: "Plan", outcome: "Outcome") -> None:
+    output, decimals, withdrawn = session.output, session.market.decimals, outcome.withdrawn
+    failed = [(item.booking_id, str(item.error)) for item in outcome.failed]
+    skipped = [(item.booking_id, item.reason) for item in plan.skipped]
     rows = [
         {
-            "booking_id": booking_id,
+            "id": booking_id,
+            "short_id": short_booking_id(booking_id),
             "paid": format_amount(item.paid, decimals),
             "fee": format_amount(item.fee, decimals),
             "deferred": format_amount(item.deferred, decimals),
             "tx_hash": item.tx_hash,
         }
-        for booking_id, item in done
+        for booking_id, item in outcome.claimed
     ]
     if output.format is Format.JSON:
         output.data(
@@ -174,22 +172,23 @@ def _show_collected(
                 "claims": rows,
                 "withdrawn": format_amount(withdrawn.paid if withdrawn else 0, decimals),
                 "withdraw_tx": withdrawn.tx_hash if withdrawn else None,
-                "skipped": [asdict(item) for item in plan.skipped],
+                "failed": [{"id": booking_id, "reason": reason} for booking_id, reason in failed],
+                "skipped": [{"id": booking_id, "reason": reason} for booking_id, reason in skipped],
             }
         )
         return
     if rows:
-        columns = {"booking_id": "BOOKING", "paid": "PAID", "fee": "FEE", "deferred": "DEFERRED"}
+        columns = {"short_id": "BOOKING", "paid": "PAID", "fee": "FEE", "deferred": "DEFERRED"}
         output.table(rows, {**columns, "tx_hash": "TRANSACTION"})
     if withdrawn is not None:
         paid = format_amount(withdrawn.paid, decimals)
         output.record({"withdrawn": paid, "withdraw_tx": withdrawn.tx_hash})
-    for item in plan.skipped:
-        output.note(f"{short_booking_id(item.booking_id)}: {item.reason}")
+    for booking_id, reason in failed + skipped:
+        output.note(f"{short_booking_id(booking_id) if booking_id else 'withdrawal'}: {reason}")
 
 
 def _links(session: Session, key: "SessionKey", stop: StopSignal) -> "Links":
-    from aitbc.chain.node import NODE_FAILURES, reason
+    from aitbc.chain.node import node_call
     from aitbc.provider.serve import Links
     from aitbc.provider.telemetry import telemetry_source
 
@@ -208,13 +207,12 @@ def _links(session: Session, key: "SessionKey", stop: StopSignal) -> "Links":
                 return found
 
     def slot(booking_id: str) -> "Slot":
-        try:
+        with node_call("a booking was checked"):
             return escrow.slot(booking_id)
-        except NODE_FAILURES as error:
-            raise ChainError(f"the node failed: {reason(error)}") from error
 
     return Links(
         open_bookings=open_bookings,
+        listing=coordinator.listing,
         send=coordinator.heartbeat,
         slot=slot,
         telemetry=telemetry_source(lambda gpu_id: coordinator.gpu(gpu_id).listing.gpu_uuid),
@@ -255,5 +253,5 @@ def _session_view(key: "SessionKey") -> dict[str, object]:
     return {
         "provider": key.grant.provider,
         "session_key": key.grant.session_key,
-        "expires_at": shown_time(key.grant.expires_at),
+        "expires_at": Moment(key.grant.expires_at),
     }

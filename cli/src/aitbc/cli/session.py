@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aitbc.cli.output import Output
 from aitbc.client import Coordinator
 from aitbc.errors import AitbcError, WalletError
-from aitbc.keystore import Keystore
+from aitbc.keystore import Keystore, read_passphrase
 from aitbc.profile import (
     COORDINATOR_VARIABLE,
     RPC_VARIABLE,
@@ -89,6 +89,8 @@ class Session:
 
         Raises ChainError, UntrustedMarket.
         """
+        from aitbc.chain.escrow import open_checked
+
         return open_checked(self.rpc_url, self.market)
 
     def passphrase(self, *, new: bool = False) -> str:
@@ -98,7 +100,7 @@ class Session:
         """
         path = os.environ.get(PASSPHRASE_VARIABLE)
         if path:
-            return _read_passphrase(Path(path).expanduser())
+            return read_passphrase(Path(path).expanduser(), PASSPHRASE_VARIABLE)
         if not sys.stdin.isatty():
             raise WalletError(
                 "the wallet needs a passphrase, and there is no terminal to ask for it",
@@ -110,32 +112,3 @@ class Session:
         if not passphrase:
             raise WalletError("the passphrase is empty", hint="try again")
         return passphrase
-
-
-def open_checked(rpc_url: str, market: Market) -> "Escrow":
-    """A market's escrow, its code and its claims checked on a node.
-
-    Raises ChainError for the node, UntrustedMarket where the chain says otherwise.
-    """
-    from aitbc.chain.escrow import check_market, open_escrow
-    from aitbc.chain.node import NODE_FAILURES, node_down
-
-    escrow = open_escrow(rpc_url, market.domain, market.contract)
-    try:
-        check_market(escrow, market)
-    except NODE_FAILURES as error:
-        raise node_down(rpc_url) from error
-    return escrow
-
-
-def _read_passphrase(path: Path) -> str:
-    hint = f"check the file that {PASSPHRASE_VARIABLE} names"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise WalletError(f"cannot read the passphrase in {path}: {reason}", hint=hint) from error
-    passphrase = text.rstrip("\r\n")
-    if not passphrase:
-        raise WalletError(f"the passphrase in {path} is empty", hint=hint)
-    return passphrase

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from aitbc.cli.app import command, group
-from aitbc.cli.session import Session, open_checked
+from aitbc.cli.session import Session
 from aitbc.client import Coordinator, check_url
 from aitbc.errors import InvalidInput, UntrustedMarket
 from aitbc.profile import (
@@ -46,6 +46,8 @@ def init(
     ships with this program, then its parameters. Only when all agree is anything written.
     Run again, it changes nothing that is pinned.
     """
+    from aitbc.chain.escrow import open_checked
+
     profile = session.profile
     url = check_url(coordinator or session.coordinator_url)
     with session.output.progress("asking the coordinator for its market"):

@@ -6,6 +6,7 @@ from aitbc.cli.output import Moment
 from aitbc.protocol.ids import short_booking_id
 from aitbc.protocol.messages import Listing
 from aitbc.protocol.pricing import Price
+from aitbc.protocol.states import CLOSED_BY, BookingStatus
 from aitbc.protocol.units import format_amount
 from aitbc.protocol.wire import Booking, Earnings, Gpu, GpuStatus, Market, SignedQuote
 
@@ -24,7 +25,7 @@ BOOKING_COLUMNS = {
 }
 
 EARNINGS_COLUMNS = {
-    "gpu_id": "GPU",
+    "id": "GPU",
     "bookings": "BOOKINGS",
     "settled": "SETTLED",
     "paid": "PAID",
@@ -142,7 +143,7 @@ def booking_view(booking: Booking, market: Market) -> Record:
         "starts_at": Moment.of(terms.starts_at),
         "ends_at": Moment.of(terms.ends_at),
         "fund_tx": _transaction(booking, "Funded"),
-        "settle_tx": _transaction(booking, "Settled", "SettledInFull"),
+        "settle_tx": _settlement(booking),
         "sent_tx": booking.settlement_tx,
         "transactions": [
             {
@@ -163,6 +164,13 @@ def _summary(booking: Booking, market: Market) -> Record:
     return {key: shown[key] for key in kept}
 
 
+def _settlement(booking: Booking) -> str | None:
+    """The transaction that closed a settled booking: a completion's, or the last claim's."""
+    if booking.status is not BookingStatus.SETTLED:
+        return None
+    return _transaction(booking, *CLOSED_BY)
+
+
 def _transaction(booking: Booking, *events: str) -> str | None:
     """The newest confirmed transaction behind one of the events."""
     found = [seen.tx_hash for seen in booking.transactions if seen.event in events]
@@ -171,7 +179,7 @@ def _transaction(booking: Booking, *events: str) -> str | None:
 
 def earnings_view(earnings: Earnings, market: Market) -> Record:
     return {
-        "gpu_id": earnings.gpu_id,
+        "id": earnings.gpu_id,
         "bookings": earnings.bookings,
         "settled": earnings.settled,
         "paid": format_amount(earnings.paid, market.decimals),

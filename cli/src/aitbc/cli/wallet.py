@@ -10,9 +10,7 @@ from aitbc.cli.app import command, group
 from aitbc.cli.session import Session
 from aitbc.errors import WalletError
 from aitbc.profile import DEFAULT_WALLET
-from aitbc.protocol.units import format_amount
-
-COIN_DECIMALS = 18
+from aitbc.protocol.units import NATIVE_COIN, format_amount
 
 wallet = group("Make, import and look at wallets.")
 
@@ -91,7 +89,7 @@ def _balances(session: Session, address: str) -> dict[str, str]:
     return {
         "balance": format_amount(money, market.decimals),
         "symbol": market.symbol,
-        "coin_balance": format_amount(coin, COIN_DECIMALS),
+        "coin_balance": format_amount(coin, NATIVE_COIN.decimals),
         "owed_by_escrow": format_amount(owed, market.decimals),
     }
 

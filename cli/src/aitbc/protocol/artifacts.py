@@ -9,7 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-ContractName = Literal["NativeEscrow", "TokenEscrow", "TestDollar"]
+EscrowName = Literal["NativeEscrow", "TokenEscrow"]
+ContractName = Literal[EscrowName, "TestDollar"]
 
 
 @dataclass(frozen=True)

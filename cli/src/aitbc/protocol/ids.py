@@ -5,6 +5,8 @@ from eth_utils.crypto import keccak
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 GPU_ID_CHARS = 6
 BOOKING_ID_CHARS = 10
+SHORTEST_PREFIX = 4
+"""How much of a booking's id must be typed at least, its `0x` or `b-` included."""
 
 
 def base32(data: bytes, chars: int) -> str:
@@ -23,6 +25,13 @@ def gpu_id(provider: str, salt: int) -> str:
 def short_booking_id(booking_id: str) -> str:
     """The short form of the contract's 32-byte id, given as 0x-hex."""
     return "b-" + base32(bytes.fromhex(booking_id.removeprefix("0x")), BOOKING_ID_CHARS)
+
+
+def names_booking(text: str, booking_id: str) -> bool:
+    """Whether what was typed is a booking's id, its short id, or a prefix of either."""
+    typed = text.lower()
+    identifiers = (booking_id, short_booking_id(booking_id))
+    return len(typed) >= SHORTEST_PREFIX and any(i.startswith(typed) for i in identifiers)
 
 
 def quote_id(booking_id: str) -> str:

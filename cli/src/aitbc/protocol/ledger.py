@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from aitbc.protocol import events as ev
 from aitbc.protocol.messages import Domain, Terms
-from aitbc.protocol.states import BookingStatus, clock_cap, payout_fee
+from aitbc.protocol.states import CLOSED_BY, BookingStatus, clock_cap, payout_fee
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,17 +277,9 @@ class _Builder:
             self._violate(event, "it is paid out after its claim window")
 
     def _set_status(self, event: ev.BookingEvent, line: BookingLine) -> None:
-        match event:
-            case ev.Claimed():
-                if line.remaining == 0:
-                    line.status = BookingStatus.SETTLED
-                return
-            case ev.Cancelled():
-                line.status = BookingStatus.CANCELLED
-            case ev.Reclaimed():
-                line.status = BookingStatus.RECLAIMED
-            case _:
-                line.status = BookingStatus.SETTLED
+        if isinstance(event, ev.Claimed) and line.remaining > 0:
+            return
+        line.status = CLOSED_BY[type(event).__name__]
         if line.remaining > 0:
             self._violate(event, f"it is closed with {line.remaining} unaccounted for")
 

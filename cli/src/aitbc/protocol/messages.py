@@ -208,6 +208,11 @@ class Listing(Message):
     strategy: Annotated[Text, Field(min_length=1, max_length=32)]
     signed_at: Timestamp
 
+    @property
+    def prices_in_order(self) -> bool:
+        """Whether floor ≤ base ≤ ceiling."""
+        return self.floor_price <= self.base_price <= self.ceiling_price
+
 
 class Unlisting(Message):
     """A provider takes a GPU off the market. `version` continues the listing's."""

@@ -1,15 +1,18 @@
 """From signed heartbeats to used seconds, earned money and the hash of the evidence. Pure."""
 
-import json
 from collections.abc import Iterable
 
-from eth_utils.crypto import keccak
 from pydantic import BaseModel, ConfigDict
 
+from aitbc.protocol.digests import canonical_digest
 from aitbc.protocol.messages import Heartbeat, SessionGrant, Terms
 from aitbc.protocol.types import Amount, Bytes32, Signature
 
 METERING_VERSION = 1
+CLOCK_TOLERANCE_SECONDS = 5
+"""How far a provider's and a coordinator's clocks may be apart."""
+LONGEST_SESSION_DAYS = 90
+"""How long a wallet may vouch for a session key."""
 
 
 class SignedHeartbeat(BaseModel):
@@ -45,8 +48,7 @@ class Evidence(BaseModel):
 
     def digest(self) -> str:
         """keccak-256 of this evidence as canonical JSON, as 0x-hex."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return "0x" + keccak(text.encode()).hex()
+        return canonical_digest(self)
 
 
 def used_seconds(intervals: Iterable[tuple[int, int]], starts_at: int, ends_at: int) -> int:

@@ -5,14 +5,13 @@ quote's inputs recomputes its price to the unit. Every result lies within the fl
 ceiling that the provider signed.
 """
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
-from eth_utils.crypto import keccak
 from pydantic import BaseModel, ConfigDict, Field
 
+from aitbc.protocol.digests import canonical_digest
 from aitbc.protocol.regions import time_zone
 from aitbc.protocol.types import Amount, Timestamp
 from aitbc.protocol.units import BPS, SECONDS_PER_HOUR
@@ -51,8 +50,7 @@ class PricingInputs(BaseModel):
 
     def digest(self) -> str:
         """keccak-256 of the inputs as canonical JSON, as 0x-hex: what a signed quote commits to."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return "0x" + keccak(text.encode()).hex()
+        return canonical_digest(self)
 
 
 class Factor(BaseModel):

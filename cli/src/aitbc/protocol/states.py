@@ -55,6 +55,16 @@ class BookingStatus(StrEnum):
         return self in {BookingStatus.SETTLED, BookingStatus.CANCELLED, BookingStatus.RECLAIMED}
 
 
+CLOSED_BY: dict[str, BookingStatus] = {
+    "Claimed": BookingStatus.SETTLED,
+    "Settled": BookingStatus.SETTLED,
+    "SettledInFull": BookingStatus.SETTLED,
+    "Cancelled": BookingStatus.CANCELLED,
+    "Reclaimed": BookingStatus.RECLAIMED,
+}
+"""What a booking is once an event of that name has taken the last of its money."""
+
+
 def fee(amount: int, fee_bps: int) -> int:
     """`F(x) = floor(x * feeBps / 10000)`."""
     return amount * fee_bps // BPS

@@ -6,6 +6,8 @@ from typing import Annotated, Any, NamedTuple
 from eth_utils.address import is_hex_address, to_checksum_address
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from aitbc.protocol.units import MAX_AMOUNT
+
 
 class SolidityType(NamedTuple):
     """Marks a field with its type in EIP-712 and in the contract's ABI."""
@@ -53,7 +55,7 @@ Signature = Annotated[str, AfterValidator(_signature), _SIGNATURE_SCHEMA]
 Amount = Annotated[
     int,
     _digits,
-    Field(ge=0, lt=2**88, strict=True),
+    Field(ge=0, le=MAX_AMOUNT, strict=True),
     _to_json_string,
     _AMOUNT_SCHEMA,
     SolidityType("uint88"),

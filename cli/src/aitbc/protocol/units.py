@@ -1,10 +1,21 @@
 """Money as integers in base units, and its decimal form for people and JSON."""
 
 import re
+from typing import NamedTuple
 
 MAX_AMOUNT = 2**88 - 1
 SECONDS_PER_HOUR = 3600
 BPS = 10_000
+
+
+class Coin(NamedTuple):
+    """What an escrow's money is called, and how many decimals its whole unit has."""
+
+    symbol: str
+    decimals: int
+
+
+NATIVE_COIN = Coin("ETH", 18)
 
 _DECIMAL = re.compile(r"(\d+)(?:\.(\d+))?")
 

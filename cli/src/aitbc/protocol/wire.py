@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
+from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import (
     Domain,
     Listing,
@@ -17,7 +18,8 @@ from aitbc.protocol.states import BookingStatus
 from aitbc.protocol.types import Address, Amount, Bytes32, Signature, Timestamp
 
 API = "/v1"
-DEFAULT_COORDINATOR_URL = "http://127.0.0.1:8700"
+DEFAULT_PORT = 8700
+DEFAULT_COORDINATOR_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
 class Wire(BaseModel):
@@ -31,7 +33,7 @@ class Market(Wire):
 
     name: str
     chain_id: int
-    contract: Literal["NativeEscrow", "TokenEscrow"]
+    contract: EscrowName
     escrow: Address
     token: Address | None
     symbol: str
@@ -174,6 +176,7 @@ class GpuStatus(Wire):
 class Health(Wire):
     status: Literal["ok", "not ready"]
     checks: dict[str, str]
+    alerts: list[str] = Field(description="What needs a person, while everything else goes on")
 
 
 class Problem(BaseModel):

@@ -10,7 +10,7 @@ from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractCustomError, ContractLogicError
 
 from aitbc.chain.escrow import Escrow, Parameters, Slot
-from aitbc.chain.node import NODE_FAILURES, reason
+from aitbc.chain.node import node_call
 from aitbc.chain.transactions import Sent, explain_revert, send
 from aitbc.errors import ChainError
 from aitbc.protocol import events as ev
@@ -36,9 +36,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A served booking that brings nothing now, and why."""
+    """A served booking that brings nothing now, and why; no booking: what the escrow owes."""
 
-    booking_id: str
+    booking_id: str | None
     reason: str
 
 
@@ -49,7 +49,7 @@ class Plan:
     claims: tuple[Claim, ...]
     skipped: tuple[Skipped, ...]
     owed: int
-    """What earlier payments that failed left in the escrow for the account."""
+    """What earlier payments that failed left in the escrow, and it pays out now."""
     gas_cost: int
 
     @property
@@ -67,34 +67,73 @@ class Collected:
     deferred: int
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A claim, or without a booking the withdrawal, that could not be carried out."""
+
+    booking_id: str | None
+    error: ChainError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a plan."""
+
+    claimed: tuple[tuple[str, Collected], ...]
+    """By booking id."""
+    withdrawn: Collected | None
+    failed: tuple[Failed, ...]
+
+
 def plan(escrow: Escrow, account: str, bookings: Iterable[ServedBooking]) -> Plan:
     """What `account` can collect. Raises ChainError when the node fails."""
-    try:
+    with node_call("claims were looked up"):
         now = int(escrow.web3.eth.get_block("latest")["timestamp"])
         found = [_judge(escrow, account, booking, now) for booking in bookings]
-        claims = tuple(item for item in found if isinstance(item, Claim))
-        owed = escrow.owed(account)
-        gas = sum(claim.gas for claim in claims)
+        owed, withdraw_gas = escrow.owed(account), 0
         if owed:
-            gas += _estimate(_withdraw_call(escrow, account), account)
+            estimated = _estimate(None, _withdraw_call(escrow, account), account)
+            if isinstance(estimated, Skipped):
+                found.append(estimated)
+                owed = 0
+            else:
+                withdraw_gas = estimated
+        claims = tuple(item for item in found if isinstance(item, Claim))
+        gas = sum(claim.gas for claim in claims) + withdraw_gas
         gas_cost = gas * int(escrow.web3.eth.gas_price)
-    except NODE_FAILURES as error:
-        raise ChainError(f"the node failed while claims were looked up: {reason(error)}") from error
     skipped = tuple(item for item in found if isinstance(item, Skipped))
     return Plan(claims, skipped, owed, gas_cost)
+
+
+def collect(escrow: Escrow, account: LocalAccount, wanted: Plan, on_sent: OnSent) -> Outcome:
+    """Carry out a plan; what fails does not stop the rest."""
+    claimed: list[tuple[str, Collected]] = []
+    failed: list[Failed] = []
+    withdrawn: Collected | None = None
+    for item in wanted.claims:
+        try:
+            claimed.append((item.booking_id, claim(escrow, account, item, on_sent)))
+        except ChainError as error:
+            failed.append(Failed(item.booking_id, error))
+    if wanted.owed:
+        try:
+            withdrawn = withdraw(escrow, account, on_sent)
+        except ChainError as error:
+            failed.append(Failed(None, error))
+    return Outcome(tuple(claimed), withdrawn, tuple(failed))
 
 
 def claim(escrow: Escrow, account: LocalAccount, wanted: Claim, on_sent: OnSent) -> Collected:
     """Send one claim and wait for it. Raises ChainError when it is refused."""
     call = _claim_call(escrow, wanted.terms, wanted.receipt)
-    sent = send(escrow.web3, account, call, on_sent=on_sent)
+    sent = send(escrow, account, call, on_sent=on_sent)
     return _collected(escrow, sent)
 
 
 def withdraw(escrow: Escrow, account: LocalAccount, on_sent: OnSent) -> Collected:
     """Fetch all that is owed to the account. Raises ChainError when it is refused."""
     call = _withdraw_call(escrow, account.address)
-    return _collected(escrow, send(escrow.web3, account, call, on_sent=on_sent))
+    return _collected(escrow, send(escrow, account, call, on_sent=on_sent))
 
 
 def _judge(escrow: Escrow, account: str, booking: ServedBooking, now: int) -> Claim | Skipped:
@@ -109,10 +148,9 @@ def _judge(escrow: Escrow, account: str, booking: ServedBooking, now: int) -> Cl
     if reason is not None:
         return Skipped(booking.booking_id, reason)
     call = _claim_call(escrow, terms, signed)
-    try:
-        gas = _estimate(call, account)
-    except (ContractLogicError, ContractCustomError) as error:
-        return Skipped(booking.booking_id, explain_revert(call, error))
+    gas = _estimate(booking.booking_id, call, account)
+    if isinstance(gas, Skipped):
+        return gas
     left = terms.amount - signed.receipt.earned
     fee = payout_fee(slot.remaining, left, escrow.parameters.fee_bps)
     return Claim(booking.booking_id, terms, signed, slot.remaining - left - fee, fee, gas)
@@ -143,8 +181,12 @@ def _withdraw_call(escrow: Escrow, account: str) -> ContractFunction:
     return call
 
 
-def _estimate(call: ContractFunction, account: str) -> int:
-    return int(call.estimate_gas({"from": Web3.to_checksum_address(account)}))
+def _estimate(booking_id: str | None, call: ContractFunction, account: str) -> int | Skipped:
+    """The gas of a call; skipped where the contract would refuse it."""
+    try:
+        return int(call.estimate_gas({"from": Web3.to_checksum_address(account)}))
+    except (ContractLogicError, ContractCustomError) as error:
+        return Skipped(booking_id, explain_revert(call, error))
 
 
 def _collected(escrow: Escrow, sent: Sent) -> Collected:

@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aitbc.errors import ChainError, CoordinatorError, WalletError
-from aitbc.protocol.ids import short_booking_id
-from aitbc.protocol.messages import Heartbeat, Terms
+from aitbc.protocol.messages import Heartbeat
 from aitbc.protocol.metering import SignedHeartbeat
-from aitbc.protocol.states import EscrowState, clock_cap
+from aitbc.protocol.states import EscrowState
 from aitbc.protocol.units import format_amount
-from aitbc.protocol.wire import Booking, HeartbeatAnswer, Market, SignedReceipt
+from aitbc.protocol.wire import Booking, HeartbeatAnswer, Market, SignedListing, SignedReceipt
+from aitbc.provider.checks import listing_problem, receipt_problem, terms_problem
 from aitbc.provider.session import HOW_TO_MAKE_ONE, SessionKey
 from aitbc.provider.storage import BookingStore, ServedBooking
 
-CLOCK_TOLERANCE_SECONDS = 5
-"""How far the coordinator's clock may be ahead of this machine's."""
-FORBIDDEN = 403
-SERVER_ERROR = 500
 UNUSABLE_SESSION = {"wrong-signer", "session-expired"}
+INVALID_REQUEST = "invalid"
+"""What a coordinator answers where no retry can mend it; what a proxy answers may pass."""
 
 
 class Slot(Protocol):
@@ -38,12 +36,13 @@ class Slot(Protocol):
 class Links:
     """What a server talks to.
 
-    `open_bookings` and `send` raise CoordinatorError, `slot` raises ChainError. `telemetry` takes
-    a GPU's id and gives a JSON object as text. `wait` sleeps so many seconds and says whether to
-    stop; `clock` is UTC seconds.
+    `open_bookings`, `listing` (by digest) and `send` raise CoordinatorError, `slot` raises
+    ChainError. `telemetry` takes a GPU's id and gives a JSON object as text. `wait` sleeps so
+    many seconds and says whether to stop; `clock` is UTC seconds.
     """
 
     open_bookings: Callable[[], list[Booking]]
+    listing: Callable[[str], SignedListing]
     send: Callable[[SignedHeartbeat], HeartbeatAnswer]
     slot: Callable[[str], Slot]
     telemetry: Callable[[str | None], str]
@@ -161,7 +160,7 @@ class Server:
             return
         try:
             reason = self._why_not(booking)
-        except ChainError as error:
+        except (ChainError, CoordinatorError) as error:
             self._failures += 1
             self._tell("retrying", f"cannot verify the booking: {error}", booking.id)
             return
@@ -181,15 +180,20 @@ class Server:
 
     def _why_not(self, booking: Booking) -> str | None:
         """Why a booking that the coordinator names is not served; None if it is."""
-        provider = self._session.grant.provider
-        if booking.terms.provider != provider:
-            return "its terms pay another provider"
-        if booking.terms.booking_id(self._market.domain) != booking.id:
-            return "its id is not that of its terms"
+        provider, domain = self._session.grant.provider, self._market.domain
+        problem = terms_problem(booking, provider, domain)
+        if problem is not None:
+            return problem
         slot = self._links.slot(booking.id)
         if slot.state is not EscrowState.OPEN or slot.provider != provider:
             return "the escrow holds no money for it"
-        return None
+        try:
+            listing = self._links.listing(booking.terms.listing)
+        except CoordinatorError as error:
+            if error.problem == "unknown-listing":
+                return "the coordinator does not have the listing that its terms name"
+            raise
+        return listing_problem(listing, booking, domain)
 
     # Serving them
 
@@ -207,7 +211,10 @@ class Server:
             return False
         if slot.state is EscrowState.OPEN:
             return False
-        self._finish(delivery, "stopped", "the booking is closed on-chain")
+        # The node may only lag behind: nothing is written down, and the booking is looked for
+        # again soon, as after a failure.
+        self._failures += 1
+        self._leave(delivery, "stopped", "the booking is closed on-chain")
         return True
 
     def _heartbeat(self, delivery: Delivery) -> None:
@@ -278,6 +285,9 @@ class Server:
 
     def _finish(self, delivery: Delivery, event: str, message: str) -> None:
         self._remember(delivery, finished=True)
+        self._leave(delivery, event, message)
+
+    def _leave(self, delivery: Delivery, event: str, message: str) -> None:
         del self._deliveries[delivery.booking.booking_id]
         if delivery.booking.covered_until:
             self._served += 1
@@ -290,7 +300,7 @@ class Server:
     # Telling
 
     def _coordinator_failed(self, error: CoordinatorError) -> None:
-        if error.status is not None and error.status < SERVER_ERROR:
+        if error.problem == INVALID_REQUEST:
             raise error
         self._failures += 1
         self._tell("retrying", str(error), None)
@@ -313,17 +323,3 @@ class Server:
                 earned=format_amount(earned, self._market.decimals),
             )
         )
-
-
-def receipt_problem(
-    signed: SignedReceipt, booking_id: str, terms: Terms, market: Market, now: int
-) -> str | None:
-    """Why a receipt of the coordinator proves nothing; None if it does."""
-    receipt = signed.receipt
-    if receipt.booking_id != booking_id:
-        return f"the receipt is for {short_booking_id(receipt.booking_id)}"
-    if receipt.signer(market.domain, signed.signature) != market.attester:
-        return "the receipt is not signed by this market's attester"
-    if receipt.earned > clock_cap(terms, now + CLOCK_TOLERANCE_SECONDS):
-        return "the receipt is ahead of the clock: the escrow would refuse it"
-    return None

@@ -16,10 +16,9 @@ from pydantic import ValidationError
 from aitbc.errors import InvalidInput, WalletError
 from aitbc.files import write_private
 from aitbc.protocol.messages import Domain, Message, SessionGrant
-from aitbc.protocol.metering import SignedSessionGrant
+from aitbc.protocol.metering import LONGEST_SESSION_DAYS, SignedSessionGrant
 from aitbc.signing import sign
 
-MAXIMUM_DAYS = 90
 SECONDS_PER_DAY = 86_400
 HOW_TO_MAKE_ONE = "make one with the provider's wallet: aitbc provider session create"
 
@@ -73,9 +72,10 @@ def create_session(
 
 def check_days(days: int) -> None:
     """Raises InvalidInput for a number of days that no coordinator takes."""
-    if not 1 <= days <= MAXIMUM_DAYS:
+    if not 1 <= days <= LONGEST_SESSION_DAYS:
         raise InvalidInput(
-            f"a session cannot last {days} days", hint=f"choose 1 to {MAXIMUM_DAYS} with --days"
+            f"a session cannot last {days} days",
+            hint=f"choose 1 to {LONGEST_SESSION_DAYS} with --days",
         )
 
 

@@ -1,16 +1,15 @@
 """The application: routers, and around them errors, limits and logs."""
 
-from collections.abc import Sequence
-
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from aitbc_coordinator import __version__
 from aitbc_coordinator.api import health, openapi, problems
-from aitbc_coordinator.api.checks import Checks, no_checks
+from aitbc_coordinator.api.checks import Alerts, Checks
 from aitbc_coordinator.api.middleware import BodyLimit, RequestLog
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.market import endpoints as market
+from aitbc_coordinator.settlement import endpoints as settlement
 
 DESCRIPTION = """
 A market for GPU hours in which nobody can take your money.
@@ -21,13 +20,8 @@ EIP-712 typed data in the domain of the market's escrow (`GET /v1/market`). Ever
 """
 
 
-def create_app(
-    context: Context,
-    *,
-    routers: Sequence[APIRouter] = (market.router,),
-    checks: Checks = no_checks,
-) -> FastAPI:
-    """The API over `context`. `checks` are what `/readyz` reports beside the database."""
+def create_app(context: Context, *, checks: Checks, alerts: Alerts) -> FastAPI:
+    """The API over `context`. `/readyz` reports `checks` and `alerts`, beside the database."""
     app = FastAPI(
         title="aitbc coordinator",
         version=__version__,
@@ -38,7 +32,8 @@ def create_app(
     )
     app.state.context = context
     app.state.checks = checks
-    for router in (health.router, *routers):
+    app.state.alerts = alerts
+    for router in (health.router, market.router, settlement.router):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from aitbc.protocol import wire
+from aitbc.protocol.types import Bytes32
 from aitbc_coordinator.api.dependencies import ContextDependency
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.market import examples, listings, quotes, search, views
@@ -16,6 +17,9 @@ from aitbc_coordinator.market.filters import Position, SearchQuery
 router = APIRouter(prefix=wire.API, tags=["market"])
 
 GpuId = Annotated[str, Path(description="Such as `g-7k3m9q`", examples=["g-7k3m9q"])]
+ListingDigest = Annotated[
+    Bytes32, Path(description="The listing's EIP-712 digest", examples=["0x" + "5e" * 32])
+]
 QuoteId = Annotated[str, Path(description="Such as `q-5d0x8m2kqa`", examples=["q-5d0x8m2kqa"])]
 
 ListingBody = Annotated[wire.SignedListing, Body(examples=[examples.LISTING])]
@@ -122,6 +126,17 @@ def get_gpu(gpu_id: GpuId, context: ContextDependency) -> wire.Gpu:
     """A GPU, listed or not, with the signed listing that backs it and its price now."""
     with context.database.read() as session:
         return views.gpu_view(context, session, listings.get(session, gpu_id))
+
+
+@router.get(
+    "/listings/{digest}",
+    summary="A listing as it was signed",
+    responses=declare({404: ("unknown-listing",)}),
+)
+def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.SignedListing:
+    """Every version that a provider signed stays here: terms name theirs by its digest."""
+    with context.database.read() as session:
+        return views.signed_listing(listings.signed(session, digest))
 
 
 @router.post(

@@ -1,14 +1,12 @@
 """What a search asks for, and the place in its results where the next page begins."""
 
-import base64
-import binascii
 import re
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from aitbc.protocol.types import Address, Amount
-from aitbc_coordinator.errors import Invalid
+from aitbc_coordinator import paging
 
 _POSITION = re.compile(r"([0-9]{1,27}):(g-[0-9a-z]{1,14})")
 
@@ -21,20 +19,13 @@ class Position(NamedTuple):
 
     def cursor(self) -> str:
         """This place as an opaque string."""
-        text = f"{self.base_price}:{self.gpu_id}"
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return paging.encode(self.base_price, self.gpu_id)
 
     @classmethod
     def of(cls, cursor: str) -> Self:
         """The place that `cursor` stands for. Raises Invalid when it stands for none."""
-        try:
-            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        except (binascii.Error, ValueError):
-            text = ""
-        match = _POSITION.fullmatch(text)
-        if match is None:
-            raise Invalid("invalid", "cursor: not one that this coordinator gave out")
-        return cls(int(match[1]), match[2])
+        base_price, gpu_id = paging.decode(cursor, _POSITION)
+        return cls(int(base_price), gpu_id)
 
 
 Printable = Annotated[str, Field(min_length=1, max_length=96, pattern=r"^[^\x00-\x1f]*$")]

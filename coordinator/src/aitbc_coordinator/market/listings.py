@@ -9,7 +9,7 @@ from aitbc.protocol.pricing import STRATEGIES
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
 from aitbc_coordinator.market import repository
-from aitbc_coordinator.market.models import Gpu, Listing
+from aitbc_coordinator.market.models import Gpu, Listing, Unlisting
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
 
 FIRST_VERSION = 1
@@ -25,6 +25,18 @@ def get(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu:
             hint="list what there is: aitbc marketplace gpu list",
         )
     return gpu
+
+
+def signed(session: Session, digest: str) -> Listing:
+    """A listing of any version, by its EIP-712 digest. Raises Missing."""
+    listing = repository.find_listing(session, digest)
+    if listing is None:
+        raise Missing(
+            "unknown-listing",
+            f"no listing with the digest {digest} was registered on this market",
+            hint="the terms are not this coordinator's: ask it for a new quote",
+        )
+    return listing
 
 
 def register(context: Context, session: Session, signed: wire.SignedListing) -> tuple[Gpu, bool]:
@@ -89,6 +101,17 @@ def unlist(context: Context, session: Session, gpu_id: str, signed: wire.SignedU
     gpu.listed = False
     gpu.unlisted_at = max(gpu.unlisted_at or 0, unlisting.signed_at)
     session.flush()
+    digest = _digest(context, unlisting)
+    if repository.find_unlisting(session, digest) is None:
+        repository.add(
+            session,
+            Unlisting(
+                digest=digest,
+                gpu_id=gpu.id,
+                payload=unlisting.model_dump_json(),
+                signature=signed.signature,
+            ),
+        )
     return gpu
 
 
@@ -111,8 +134,8 @@ def _keep(session: Session, gpu: Gpu, signed: wire.SignedListing) -> None:
     )
 
 
-def _digest(context: Context, listing: messages.Listing) -> str:
-    return "0x" + listing.digest(context.market.domain).hex()
+def _digest(context: Context, message: messages.Message) -> str:
+    return "0x" + message.digest(context.market.domain).hex()
 
 
 def _require_owner(gpu: Gpu, provider: str, salt: int) -> None:
@@ -177,7 +200,7 @@ def _check(session: Session, gpu_id: str, listing: messages.Listing) -> None:
             f"unknown strategy '{listing.strategy}'",
             hint=f"choose one of {', '.join(STRATEGIES)}",
         )
-    if not listing.floor_price <= listing.base_price <= listing.ceiling_price:
+    if not listing.prices_in_order:
         raise Invalid(
             "invalid-prices",
             f"floor {listing.floor_price}, base {listing.base_price} and ceiling "

@@ -70,6 +70,18 @@ class Listing(SQLModel, table=True):
     signature: str = Field(sa_column=Column(Text, nullable=False))
 
 
+class Unlisting(SQLModel, table=True):
+    """An unlisting as its provider signed it. Every one is kept as evidence."""
+
+    __tablename__ = "unlisting"
+
+    digest: str = Field(primary_key=True)
+    gpu_id: str = Field(foreign_key="gpu.id", index=True)
+    payload: str = Field(sa_column=Column(Text, nullable=False))
+    """`messages.Unlisting` as JSON."""
+    signature: str = Field(sa_column=Column(Text, nullable=False))
+
+
 class Quote(SQLModel, table=True):
     """A quote as the attester signed it, with the request that it answers."""
 

@@ -157,7 +157,7 @@ def _priced(
         booking_id=booking_id, price=price.per_hour, pricing=inputs.digest()
     )
     return Quote(
-        id="q-" + ids.short_booking_id(booking_id).removeprefix("b-"),
+        id=ids.quote_id(booking_id),
         booking_id=booking_id,
         gpu_id=gpu.id,
         listing=gpu.digest,

@@ -20,13 +20,13 @@ from sqlmodel import Session, col, select
 
 from aitbc_coordinator.database import AmountColumn
 from aitbc_coordinator.market.filters import Filters, Position
-from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
+from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation, Unlisting
 
 _ID = re.compile(r"[0-9a-z-]{1,16}")
 _BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
 
 
-def add(session: Session, row: Gpu | Listing | Quote | Reservation) -> None:
+def add(session: Session, row: Gpu | Listing | Quote | Reservation | Unlisting) -> None:
     """Insert a row now, so that what the database refuses is raised here."""
     session.add(row)
     session.flush()
@@ -57,6 +57,14 @@ def listings(session: Session, digests: Iterable[str]) -> dict[str, Listing]:
     """Listings by digest."""
     query = select(Listing).where(col(Listing.digest).in_(list(digests)))
     return {row.digest: row for row in session.exec(query)}
+
+
+def find_listing(session: Session, digest: str) -> Listing | None:
+    return session.get(Listing, digest)
+
+
+def find_unlisting(session: Session, digest: str) -> Unlisting | None:
+    return session.get(Unlisting, digest)
 
 
 def search(session: Session, filters: Filters, after: Position | None, limit: int) -> list[Gpu]:
@@ -151,16 +159,19 @@ def busy_until(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, 
     return dict(session.exec(query).all())
 
 
-def listed_and_reserved(session: Session, at: int, chain_time: int) -> dict[str, tuple[int, int]]:
-    """By region: how many GPUs are listed, and how many of them are reserved at a second."""
-    reserved = exists().where(
+def listed_and_booked(session: Session, at: int) -> dict[str, tuple[int, int]]:
+    """By region: how many GPUs are listed, and how many of them are booked at a second.
+
+    Only what was funded counts: a quote costs nothing, and must not move anybody's price.
+    """
+    booked = exists().where(
         col(Reservation.gpu_id) == col(Gpu.id),
         col(Reservation.starts_at) <= at,
         col(Reservation.ends_at) > at,
-        _not_lapsed(chain_time),
+        col(Reservation.held_until).is_(None),
     )
     query = (
-        select(Gpu.region, func.count(), func.sum(case((reserved, 1), else_=0)))
+        select(Gpu.region, func.count(), func.sum(case((booked, 1), else_=0)))
         .where(col(Gpu.listed))
         .group_by(col(Gpu.region))
     )

@@ -9,7 +9,6 @@ from sqlmodel import Session
 from aitbc.protocol.messages import Listing
 from aitbc.protocol.pricing import PricingInputs
 from aitbc.protocol.units import BPS
-from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.market import repository
 from aitbc_coordinator.market.models import Gpu
 
@@ -21,7 +20,7 @@ class MarketState:
     now: int
     starts_at: int
     counts: dict[str, tuple[int, int]]
-    """By region: listed GPUs, and those of them that are reserved at `starts_at`."""
+    """By region: listed GPUs, and those of them that are booked at `starts_at`."""
     busy_until: dict[str, int]
     """By GPU: end of the latest funded booking that has begun."""
 
@@ -30,7 +29,7 @@ class MarketState:
         return cls(
             now=now,
             starts_at=starts_at,
-            counts=repository.listed_and_reserved(session, starts_at, chain_time(session)),
+            counts=repository.listed_and_booked(session, starts_at),
             busy_until=repository.busy_until(session, [gpu.id for gpu in gpus], now),
         )
 
@@ -48,9 +47,9 @@ class MarketState:
         )
 
     def utilisation_bps(self, region: str) -> int:
-        """Share of a region's listed GPUs that are reserved, 0 where none is listed."""
-        listed, reserved = self.counts.get(region, (0, 0))
-        return reserved * BPS // listed if listed else 0
+        """Share of a region's listed GPUs that are booked, 0 where none is listed."""
+        listed, booked = self.counts.get(region, (0, 0))
+        return booked * BPS // listed if listed else 0
 
     def idle_seconds(self, gpu: Gpu) -> int:
         busy_until = min(self.now, self.busy_until.get(gpu.id, 0))

@@ -19,7 +19,7 @@ from aitbc_coordinator.settlement.models import (
 BOOKINGS_PER_PASS = 500
 
 
-def due(session: Session, context: Context) -> Sequence[str]:
+def due(context: Context, session: Session) -> Sequence[str]:
     """Ids of the bookings to attest now: ended some grace ago by the chain's time, or refused."""
     now = chain_time(session)
     ended_by = now - context.settings.settle_grace
@@ -28,7 +28,7 @@ def due(session: Session, context: Context) -> Sequence[str]:
     )
 
 
-def attest(session: Session, context: Context, booking_id: str) -> None:
+def attest(context: Context, session: Session, booking_id: str) -> None:
     """Write the one completion of a due booking, with its evidence; a no-op where it is there."""
     booking = repository.find_booking(session, booking_id, lock=True)
     if booking is None or booking.state == BookingState.CLOSED:
@@ -50,12 +50,11 @@ def attest(session: Session, context: Context, booking_id: str) -> None:
             evidence_digest=completion.evidence,
             evidence=evidence.model_dump_json(),
             signature=context.attester.sign(completion),
-            created_at=context.now(),
         ),
     )
     if evidence.earned:
         heartbeats.issue_receipt(
-            session, context.attester, booking_id, evidence.used_seconds, evidence.earned
+            context, session, booking_id, evidence.used_seconds, evidence.earned
         )
 
 

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from aitbc.protocol import wire
+from aitbc.protocol.ids import SHORTEST_PREFIX
 from aitbc.protocol.metering import Evidence
 from aitbc.protocol.states import BookingStatus
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Missing
 from aitbc_coordinator.settlement import heartbeats, outbox, repository, searches
+from aitbc_coordinator.settlement.filters import BookingQuery, Place
 from aitbc_coordinator.settlement.models import (
     Attestation,
     Booking,
     BookingState,
     RelayState,
 )
-from aitbc_coordinator.settlement.searches import BookingQuery, Place
-
-SHORTEST_PREFIX = 4
 
 _ID = re.compile(r"[0-9a-z-]{1,66}")
 
@@ -48,20 +47,20 @@ def find(session: Session, booking_id: str) -> Booking:
     return found[0]
 
 
-def page(session: Session, context: Context, query: BookingQuery) -> wire.BookingPage:
+def page(context: Context, session: Session, query: BookingQuery) -> wire.BookingPage:
     """Bookings that match, newest first."""
     after = None if query.cursor is None else Place.of(query.cursor)
     rows = searches.find(session, query, context.now(), after, query.limit + 1)
     shown, more = rows[: query.limit], len(rows) > query.limit
     following = Place(shown[-1].funded_at, shown[-1].id).cursor() if more else None
-    return wire.BookingPage(items=views(session, context, shown), next_cursor=following)
+    return wire.BookingPage(items=views(context, session, shown), next_cursor=following)
 
 
-def view(session: Session, context: Context, booking: Booking) -> wire.Booking:
-    return views(session, context, [booking])[0]
+def view(context: Context, session: Session, booking: Booking) -> wire.Booking:
+    return views(context, session, [booking])[0]
 
 
-def views(session: Session, context: Context, rows: Sequence[Booking]) -> list[wire.Booking]:
+def views(context: Context, session: Session, rows: Sequence[Booking]) -> list[wire.Booking]:
     """Rows as wire models, in the same order."""
     ids = [row.id for row in rows]
     attested = outbox.attestations(session, ids)

@@ -11,7 +11,7 @@ from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGran
 from aitbc_coordinator.api.dependencies import ContextDependency
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.settlement import bookings, gpus, heartbeats
-from aitbc_coordinator.settlement.searches import BookingQuery
+from aitbc_coordinator.settlement.filters import BookingQuery
 
 router = APIRouter(prefix=wire.API, tags=["settlement"])
 
@@ -31,7 +31,7 @@ def list_bookings(
 ) -> wire.BookingPage:
     """Funded bookings, from confirmed events. Where `next_cursor` is given there are more."""
     with context.database.read() as session:
-        return bookings.page(session, context, query)
+        return bookings.page(context, session, query)
 
 
 @router.get(
@@ -42,7 +42,7 @@ def list_bookings(
 def get_booking(booking_id: BookingId, context: ContextDependency) -> wire.Booking:
     """A booking's status and money, with the transaction behind each step."""
     with context.database.read() as session:
-        return bookings.view(session, context, bookings.find(session, booking_id))
+        return bookings.view(context, session, bookings.find(session, booking_id))
 
 
 @router.get(
@@ -80,7 +80,7 @@ def grant_session(signed: SignedSessionGrant, context: ContextDependency) -> Sig
     """Signed by the provider's wallet, for at most 90 days. Repeating it changes nothing."""
 
     def work(session: Session) -> None:
-        heartbeats.grant_session(session, context, signed)
+        heartbeats.grant_session(context, session, signed)
 
     context.database.transact(work)
     return signed
@@ -106,7 +106,7 @@ def post_heartbeat(signed: SignedHeartbeat, context: ContextDependency) -> wire.
     """
 
     def work(session: Session) -> wire.HeartbeatAnswer:
-        return heartbeats.accept(session, context, signed)
+        return heartbeats.accept(context, session, signed)
 
     return context.database.transact(work)
 
@@ -119,7 +119,7 @@ def post_heartbeat(signed: SignedHeartbeat, context: ContextDependency) -> wire.
 def get_earnings(gpu_id: GpuId, context: ContextDependency) -> wire.Earnings:
     """From confirmed events; `pending` is the metered part of open bookings."""
     with context.database.read() as session:
-        return gpus.earnings(session, context, gpu_id)
+        return gpus.earnings(context, session, gpu_id)
 
 
 @router.get(
@@ -130,4 +130,4 @@ def get_earnings(gpu_id: GpuId, context: ContextDependency) -> wire.Earnings:
 def get_status(gpu_id: GpuId, context: ContextDependency) -> wire.GpuStatus:
     """Its bookings now, next and last, and the booked share of the last seven days."""
     with context.database.read() as session:
-        return gpus.status(session, context, gpu_id)
+        return gpus.status(context, session, gpu_id)

@@ -17,11 +17,11 @@ UTILISATION_SECONDS = 7 * 86_400
 SHOWN_BOOKINGS = 10
 
 
-def earnings(session: Session, context: Context, gpu_id: str) -> wire.Earnings:
+def earnings(context: Context, session: Session, gpu_id: str) -> wire.Earnings:
     """The money of a GPU's bookings. Raises Missing for an unknown GPU."""
     gpu = listings.get(session, gpu_id)
     rows = repository.bookings_of_gpu(session, gpu.id)
-    delivered = bookings.views(session, context, rows)
+    delivered = bookings.views(context, session, rows)
     return wire.Earnings(
         gpu_id=gpu.id,
         bookings=len(rows),
@@ -36,7 +36,7 @@ def earnings(session: Session, context: Context, gpu_id: str) -> wire.Earnings:
     )
 
 
-def status(session: Session, context: Context, gpu_id: str) -> wire.GpuStatus:
+def status(context: Context, session: Session, gpu_id: str) -> wire.GpuStatus:
     """Where a GPU stands now. Raises Missing for an unknown GPU."""
     gpu = listings.get(session, gpu_id)
     rows = repository.bookings_of_gpu(session, gpu.id)
@@ -49,9 +49,9 @@ def status(session: Session, context: Context, gpu_id: str) -> wire.GpuStatus:
     return wire.GpuStatus(
         gpu=gpu_view(context, session, gpu),
         utilisation_bps=utilisation_bps(rows, now),
-        current_booking=bookings.view(session, context, current) if current else None,
-        upcoming=bookings.views(session, context, upcoming),
-        last_bookings=bookings.views(session, context, last),
+        current_booking=bookings.view(context, session, current) if current else None,
+        upcoming=bookings.views(context, session, upcoming),
+        last_bookings=bookings.views(context, session, last),
     )
 
 

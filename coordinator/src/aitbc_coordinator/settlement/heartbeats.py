@@ -4,21 +4,24 @@ from sqlmodel import Session
 
 from aitbc.protocol import metering
 from aitbc.protocol.messages import Heartbeat, Receipt
-from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
+from aitbc.protocol.metering import (
+    CLOCK_TOLERANCE_SECONDS,
+    LONGEST_SESSION_DAYS,
+    SignedHeartbeat,
+    SignedSessionGrant,
+)
 from aitbc.protocol.states import clock_cap
 from aitbc.protocol.wire import HeartbeatAnswer, SignedReceipt
-from aitbc_coordinator.context import Attester, Context
+from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
 from aitbc_coordinator.market import reservations
 from aitbc_coordinator.settlement import models, outbox, repository
 from aitbc_coordinator.settlement.models import Booking, BookingState
 
-LONGEST_GRANT_SECONDS = 90 * 86_400
-CLOCK_TOLERANCE_SECONDS = 5
-"""How far a provider's clock may be ahead of ours."""
+LONGEST_GRANT_SECONDS = LONGEST_SESSION_DAYS * 86_400
 
 
-def grant_session(session: Session, context: Context, signed: SignedSessionGrant) -> None:
+def grant_session(context: Context, session: Session, signed: SignedSessionGrant) -> None:
     """Keep a provider's grant for a session key; of two, the one that lasts longer counts.
 
     Raises Unauthorised (`wrong-signer`, `session-expired`).
@@ -51,7 +54,7 @@ def grant_session(session: Session, context: Context, signed: SignedSessionGrant
     )
 
 
-def accept(session: Session, context: Context, signed: SignedHeartbeat) -> HeartbeatAnswer:
+def accept(context: Context, session: Session, signed: SignedHeartbeat) -> HeartbeatAnswer:
     """Keep a heartbeat, and answer with a receipt for what was metered so far.
 
     The very same heartbeat again gets an answer again: the first may have been lost. Raises
@@ -59,7 +62,7 @@ def accept(session: Session, context: Context, signed: SignedHeartbeat) -> Heart
     """
     heartbeat, now = signed.heartbeat, context.now()
     booking = _served_booking(session, heartbeat.booking_id)
-    session_key = _check_signer(session, context, booking, signed)
+    session_key = _check_signer(context, session, booking, signed)
     last = repository.last_heartbeat(session, booking.id)
     if last is not None and last.sequence == heartbeat.sequence and _same(last, signed):
         return _answer(session, booking, now)
@@ -78,7 +81,6 @@ def accept(session: Session, context: Context, signed: SignedHeartbeat) -> Heart
             sequence=heartbeat.sequence,
             covers_from=heartbeat.covers_from,
             covers_until=heartbeat.covers_until,
-            received_at=now,
             payload=heartbeat.model_dump_json(),
             signature=signed.signature,
             session_key=session_key,
@@ -86,7 +88,7 @@ def accept(session: Session, context: Context, signed: SignedHeartbeat) -> Heart
     )
     if booking.gpu_id is not None:
         reservations.touch(session, booking.gpu_id, now)
-    _advance_meter(session, context.attester, booking, gained, now)
+    _advance_meter(context, session, booking, gained, now)
     return _answer(session, booking, now)
 
 
@@ -99,7 +101,7 @@ def signed_receipt(receipt: models.Receipt) -> SignedReceipt:
 
 
 def issue_receipt(
-    session: Session, attester: Attester, booking_id: str, used_seconds: int, earned: int
+    context: Context, session: Session, booking_id: str, used_seconds: int, earned: int
 ) -> None:
     """Store a booking's meter, with a new receipt if more was earned than by the last one."""
     known = repository.find_receipt(session, booking_id)
@@ -107,7 +109,7 @@ def issue_receipt(
         known.used_seconds = max(known.used_seconds, used_seconds)
         session.flush()
         return
-    signature = attester.sign(Receipt(booking_id=booking_id, earned=earned))
+    signature = context.attester.sign(Receipt(booking_id=booking_id, earned=earned))
     repository.save_receipt(
         session,
         models.Receipt(
@@ -137,7 +139,7 @@ def _served_booking(session: Session, booking_id: str) -> Booking:
 
 
 def _check_signer(
-    session: Session, context: Context, booking: Booking, signed: SignedHeartbeat
+    context: Context, session: Session, booking: Booking, signed: SignedHeartbeat
 ) -> str:
     signer = signed.heartbeat.signer(context.market.domain, signed.signature)
     grant = None if signer is None else repository.find_grant(session, booking.provider, signer)
@@ -188,13 +190,13 @@ def _newly_covered(session: Session, heartbeat: Heartbeat) -> int:
 
 
 def _advance_meter(
-    session: Session, attester: Attester, booking: Booking, gained: int, now: int
+    context: Context, session: Session, booking: Booking, gained: int, now: int
 ) -> None:
     receipt = repository.find_receipt(session, booking.id)
     used = gained + (receipt.used_seconds if receipt is not None else 0)
     metered = metering.earned(booking.amount, used, booking.ends_at - booking.starts_at)
     payable = min(metered, clock_cap(booking.terms, now))
-    issue_receipt(session, attester, booking.id, used, payable)
+    issue_receipt(context, session, booking.id, used, payable)
 
 
 def _answer(session: Session, booking: Booking, now: int) -> HeartbeatAnswer:

@@ -151,7 +151,6 @@ class Heartbeat(SQLModel, table=True):
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
     covers_from: int = Field(sa_type=BigInteger)
     covers_until: int = Field(sa_type=BigInteger)
-    received_at: int = Field(sa_type=BigInteger)
     payload: str
     signature: str
     session_key: str
@@ -184,7 +183,6 @@ class Attestation(SQLModel, table=True):
     evidence_digest: str
     evidence: str
     signature: str
-    created_at: int = Field(sa_type=BigInteger)
     batch_id: str | None = Field(default=None, index=True)
     """The batch whose transaction carries it now."""
     settled: bool = Field(default=False, index=True)
@@ -212,17 +210,12 @@ class RelayTransaction(SQLModel, table=True):
     bump: int
     tx_hash: str = Field(unique=True)
     raw: str
-    kind: str
-    """The escrow's verb."""
-    payload: str
-    """The booking ids of the batch, as JSON."""
     calldata: str
     state: RelayState = Field(sa_type=_stored(RelayState))
     gas: int = Field(sa_type=BigInteger)
     max_fee: int = Field(sa_type=AmountColumn)
     """Wei per unit of gas."""
     priority_fee: int = Field(sa_type=AmountColumn)
-    created_at: int = Field(sa_type=BigInteger)
     sent_block: int | None = Field(default=None, sa_type=BigInteger)
     """The chain's head when a node first took it."""
     mined_block: int | None = Field(default=None, sa_type=BigInteger)

@@ -19,6 +19,7 @@ MAX_ATTEMPTS = 3
 """After so many batches that did not close its booking, an attestation is left for a person."""
 
 _OPEN = col(Booking.state) == BookingState.OPEN
+_LAST_TO_END = (col(Booking.ends_at).desc(), col(Booking.id))
 
 
 def find_attestation(session: Session, booking_id: str) -> Attestation | None:
@@ -79,7 +80,7 @@ def unsettled(
     return list(session.exec(query.limit(limit)))
 
 
-def stuck(session: Session, claimable_after: int) -> Sequence[str]:
+def stuck(session: Session, claimable_after: int, limit: int) -> Sequence[str]:
     """Short ids of open bookings in their claim window that are not going to be retried."""
     query = (
         select(col(Booking.short_id))
@@ -91,8 +92,15 @@ def stuck(session: Session, claimable_after: int) -> Sequence[str]:
             col(Booking.ends_at) > claimable_after,
             _OPEN,
         )
+        .order_by(*_LAST_TO_END)
     )
-    return session.exec(query).all()
+    return session.exec(query.limit(limit)).all()
+
+
+def left_to_reclaim(session: Session, claimable_after: int, limit: int) -> Sequence[str]:
+    """Short ids of open bookings that are past their claim window."""
+    query = select(col(Booking.short_id)).where(col(Booking.ends_at) <= claimable_after, _OPEN)
+    return session.exec(query.order_by(*_LAST_TO_END).limit(limit)).all()
 
 
 def take(session: Session, attestation_ids: Iterable[int | None], batch_id: str) -> None:

@@ -5,7 +5,6 @@ is mined. Every method looks at the database and the chain, makes them agree a s
 can be repeated or cut short anywhere.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -57,8 +56,6 @@ class Fees:
 class Call:
     """A call of the escrow that is ready to be signed."""
 
-    verb: str
-    booking_ids: tuple[str, ...]
     calldata: str
     gas: int
     fees: Fees
@@ -70,7 +67,6 @@ class Relayer:
     """Sends as one account. `escrow` is read and called; the account signs transactions only."""
 
     def __init__(self, context: Context, escrow: Escrow, account: LocalAccount) -> None:
-        self._context = context
         self._database = context.database
         self._escrow = escrow
         self._eth = escrow.web3.eth
@@ -85,9 +81,7 @@ class Relayer:
         with self._database.read() as session:
             return len(outbox.live_transactions(session, self.address))
 
-    def prepare(
-        self, verb: str, booking_ids: tuple[str, ...], function: ContractFunction
-    ) -> Call | None:
+    def prepare(self, function: ContractFunction) -> Call | None:
         """Estimate a call; None when it would need more gas than one transaction may have.
 
         Raises web3's ContractLogicError when the call would revert, ChainError when gas costs
@@ -98,9 +92,7 @@ class Relayer:
         if gas > GAS_LIMIT:
             return None
         return Call(
-            verb=verb,
-            booking_ids=booking_ids,
-            calldata=self._escrow.contract.encode_abi(verb, args=function.args),
+            calldata=self._escrow.contract.encode_abi(function.fn_name, args=function.args),
             gas=gas,
             fees=self._current_fees(),
             next_nonce=self._eth.get_transaction_count(self._account.address),
@@ -117,14 +109,11 @@ class Relayer:
             bump=bump,
             tx_hash="",
             raw="",
-            kind=call.verb,
-            payload=json.dumps(call.booking_ids),
             calldata=call.calldata,
             state=RelayState.SIGNED,
             gas=call.gas,
             max_fee=call.fees.max_fee,
             priority_fee=call.fees.priority_fee,
-            created_at=self._context.now(),
         )
         outbox.add_transaction(session, self._signed(row))
         return batch_id
@@ -254,7 +243,6 @@ class Relayer:
         row.bump += 1
         row.max_fee = fees.max_fee
         row.priority_fee = min(fees.priority_fee, fees.max_fee)
-        row.created_at = self._context.now()
         with self._database.session() as session:
             outbox.add_transaction(session, self._signed(row))
         _log.warning("settlement stuck, fee raised", nonce=row.nonce, max_fee=str(row.max_fee))

@@ -1,18 +1,12 @@
-"""Lists of bookings: what one asks for, and the SQL that finds it."""
+"""SQL that finds bookings for people."""
 
-import base64
-import binascii
-import re
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, not_, or_, tuple_
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.states import BookingStatus
-from aitbc.protocol.types import Address
-from aitbc_coordinator.errors import Invalid
+from aitbc_coordinator.settlement.filters import BookingQuery, Place
 from aitbc_coordinator.settlement.models import Attestation, Booking, BookingState
 
 CLOSING_EVENTS: dict[BookingStatus, tuple[str, ...]] = {
@@ -21,46 +15,6 @@ CLOSING_EVENTS: dict[BookingStatus, tuple[str, ...]] = {
     BookingStatus.RECLAIMED: ("Reclaimed",),
 }
 """How a booking came to its last status."""
-
-_PLACE = re.compile(r"([0-9]{1,10}):(0x[0-9a-f]{64})")
-
-
-class BookingQuery(BaseModel):
-    """The query string of a list. Each filter that is given narrows it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    buyer: Address | None = None
-    provider: Address | None = None
-    gpu: Annotated[str | None, Field(pattern=r"^[0-9a-z-]{1,16}$")] = None
-    status: BookingStatus | None = None
-    open: bool | None = Field(None, description="Whether money is still in the escrow")
-    limit: int = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, max_length=128, description="`next_cursor` of a page")
-
-
-class Place(NamedTuple):
-    """Sort key of a booking: lists go from the newest to the oldest."""
-
-    funded_at: int
-    booking_id: str
-
-    def cursor(self) -> str:
-        """This place as an opaque string."""
-        text = f"{self.funded_at}:{self.booking_id}"
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-    @classmethod
-    def of(cls, cursor: str) -> Self:
-        """The place that `cursor` stands for. Raises Invalid when it stands for none."""
-        try:
-            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        except (binascii.Error, ValueError):
-            text = ""
-        match = _PLACE.fullmatch(text)
-        if match is None:
-            raise Invalid("invalid", "cursor: not one that this coordinator gave out")
-        return cls(int(match[1]), match[2])
 
 
 def find(

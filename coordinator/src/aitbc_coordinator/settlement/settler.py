@@ -18,6 +18,9 @@ from aitbc_coordinator.settlement import attestations, outbox
 from aitbc_coordinator.settlement.models import Attestation, Booking
 from aitbc_coordinator.settlement.relayer import MAX_IN_FLIGHT, Relayer
 
+LISTED_BOOKINGS = 50
+"""Most bookings that are listed as stuck, or as left to reclaim; the newest come first."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -53,10 +56,10 @@ class Settler:
     def attest(self) -> None:
         """Attest every booking that is due, each in a transaction of its own."""
         with self._database.read() as session:
-            due = attestations.due(session, self._context)
+            due = attestations.due(self._context, session)
         for booking_id in due:
             self._database.transact(
-                partial(attestations.attest, context=self._context, booking_id=booking_id)
+                partial(attestations.attest, self._context, booking_id=booking_id)
             )
             _log.info("attested", booking=booking_id)
 
@@ -76,7 +79,16 @@ class Settler:
     def stuck(self) -> Sequence[str]:
         """Short ids of bookings that could not be settled, and need a person."""
         with self._database.read() as session:
-            return outbox.stuck(session, self._claimable_after(chain_time(session)))
+            return outbox.stuck(
+                session, self._claimable_after(chain_time(session)), LISTED_BOOKINGS
+            )
+
+    def left_to_reclaim(self) -> Sequence[str]:
+        """Short ids of bookings that are open past their claim window: `reclaim` closes them."""
+        with self._database.read() as session:
+            return outbox.left_to_reclaim(
+                session, self._claimable_after(chain_time(session)), LISTED_BOOKINGS
+            )
 
     def _next_batch(self) -> list[Item]:
         """Attestations of one verb; one that failed before goes alone."""
@@ -101,10 +113,10 @@ class Settler:
     def _enqueue(self, items: list[Item]) -> bool:
         """Sign and persist a batch, smaller where gas demands it. False when it cannot be made."""
         function = self._call(items)
-        ids = tuple(item.booking.id for item in items)
         try:
-            call = self._relayer.prepare(function.fn_name, ids, function)
+            call = self._relayer.prepare(function)
         except ContractLogicError as error:
+            ids = [item.booking.id for item in items]
             _log.error("batch would revert", bookings=ids, reason=str(error))
             self._count_attempt(items)
             return False

@@ -98,8 +98,10 @@ class Workers:
         follower = Follower(context.database, escrow, settings)
         settler = Settler(context, escrow, Relayer(context, escrow, relayer))
         self._settler = settler
+        self._alerts: list[str] = []
 
         def settle() -> bool:
+            self._look_for_alerts()
             settler.step()
             return False
 
@@ -123,16 +125,26 @@ class Workers:
         return {
             "node": self._follow.node_status,
             "follower": self._follow.status,
-            "settler": self._settler_status(),
+            "settler": self._settle.status,
         }
 
-    def _settler_status(self) -> str:
-        if self._settle.status != OK:
-            return self._settle.status
-        stuck = self._settler.stuck()
-        if stuck:
-            return f"could not settle {', '.join(stuck[:5])}: {len(stuck)} in all need a person"
-        return OK
+    def alerts(self) -> list[str]:
+        """What needs a person while everything else goes on, by the last pass of the settler."""
+        return self._alerts
+
+    def _look_for_alerts(self) -> None:
+        found = [
+            f"booking {short_id} could not be settled, and is not tried again"
+            for short_id in self._settler.stuck()
+        ]
+        found += [
+            f"booking {short_id} is open past its claim window: it is left to reclaim"
+            for short_id in self._settler.left_to_reclaim()
+        ]
+        for alert in found:
+            if alert not in self._alerts:
+                _log.error("alert", reason=alert)
+        self._alerts = found
 
 
 def start(context: Context, escrow: Escrow, relayer: LocalAccount) -> Workers:

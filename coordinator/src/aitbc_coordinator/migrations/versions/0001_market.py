@@ -73,6 +73,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("gpu_id", "version", name="listing_version"),
     )
     op.create_table(
+        "unlisting",
+        sa.Column("digest", sa.String(), primary_key=True),
+        sa.Column("gpu_id", sa.String(), sa.ForeignKey("gpu.id"), nullable=False, index=True),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("signature", sa.Text(), nullable=False),
+    )
+    op.create_table(
         "quote",
         sa.Column("id", sa.String(), primary_key=True),
         sa.Column("booking_id", sa.String(), nullable=False, unique=True),

@@ -1,0 +1,120 @@
+"""Which GPU or booking a person means, against a coordinator whose answers are given."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from canned import Canned
+from checks import FAILED, USAGE, assert_refused
+from offers import NOW, Offer
+
+from aitbc.cli.booking import Role
+from aitbc.cli.lookup import choose_booking
+from aitbc.errors import AitbcError, InvalidInput
+from aitbc.profile import Profile, save_profile
+from aitbc.protocol.pricing import Price
+from aitbc.protocol.wire import (
+    Booking,
+    BookingPage,
+    ChainReference,
+    Gpu,
+    GpuPage,
+    Problem,
+)
+from in_process import run_here
+from local_market import User
+from wallets import give_wallet
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def ask(newcomer: User, canned: Canned) -> Run:
+    """Runs the program for a user with a wallet and a market."""
+    save_profile(newcomer.home, Profile(market=Offer().market))
+    give_wallet(newcomer.home / "keystore", newcomer.passphrase_file)
+    return lambda *args: run_here(newcomer, *args, AITBC_COORDINATOR_URL=canned.url)
+
+
+def gpu(gpu_id: str, *, listed: bool) -> Gpu:
+    offer = Offer()
+    quote = offer.quote()
+    return Gpu(
+        id=gpu_id,
+        listing=offer.listing,
+        signature=quote.gpu.signature,
+        digest=quote.terms.listing,
+        listed=listed,
+        current_price=Price(per_hour=1, factors=[]),
+        free_from=NOW,
+        last_seen=None,
+    )
+
+
+def show(ask: Run, canned: Canned, text: str, *gpus: Gpu) -> Any:
+    canned.say("/v1/gpus", GpuPage(items=list(gpus), next_cursor=None).model_dump_json())
+    return ask("marketplace", "gpu", "show", text, "--format", "json")
+
+
+def test_a_name_means_the_gpu_that_is_listed(ask: Run, canned: Canned) -> None:
+    old, older = gpu("g-aaaaaa", listed=False), gpu("g-bbbbbb", listed=False)
+    new = gpu("g-cccccc", listed=True)
+    assert json.loads(show(ask, canned, "GPU", old, new).stdout)["id"] == new.id
+    assert all("name=GPU" in asked for asked in canned.asked)
+    assert json.loads(show(ask, canned, "GPU", old).stdout)["id"] == old.id
+    assert_refused(show(ask, canned, "GPU", old, older), USAGE, "fits more than one GPU")
+
+
+def test_a_prefix_means_one_gpu(ask: Run, canned: Canned) -> None:
+    gpus = gpu("g-aaaaaa", listed=True), gpu("g-aabbbb", listed=True)
+    assert json.loads(show(ask, canned, "g-AAB", *gpus).stdout)["id"] == "g-aabbbb"
+    assert_refused(show(ask, canned, "g-aa", *gpus), USAGE, "g-aaaaaa, g-aabbbb")
+    for text in ("", "aab", "g-", "GPU\n", "x" * 97):
+        assert_refused(show(ask, canned, text, *gpus), FAILED, "there is no GPU")
+
+
+def test_an_id_that_the_coordinator_finds_ambiguous_is_a_usage_error(
+    ask: Run, canned: Canned
+) -> None:
+    problem = Problem(title="Conflict", status=409, code="ambiguous-id", detail="many")
+    canned.say("/v1/bookings/b-4xr2", problem.model_dump_json(), 409)
+    assert_refused(ask("booking", "show", "b-4xr2"), USAGE, "fits more than one booking")
+
+
+def test_a_booking_is_chosen_among_known_ones() -> None:
+    one, two = "0x" + "ab" * 32, "0xab" + "00" * 31
+    assert choose_booking("0xABAB", [one, two]) == one
+    with pytest.raises(InvalidInput, match="more than one booking"):
+        choose_booking("0xab", [one, two])
+    with pytest.raises(AitbcError, match="there is no booking"):
+        choose_booking("0xcd", [one, two])
+
+
+def booking(number: int, *, funded_at: int, starts_at: int) -> Booking:
+    times = {"fund_by": starts_at, "starts_at": starts_at, "ends_at": starts_at + 60}
+    tx = "0x" + "99" * 32
+    funded = ChainReference(event="Funded", tx_hash=tx, block_number=1, timestamp=funded_at)
+    return Booking.model_validate(
+        {
+            "id": f"0x{number:064x}",
+            "short_id": "b-",
+            "gpu_id": None,
+            "status": "funded",
+            "terms": Offer().quote().terms.model_copy(update=times),
+            **dict.fromkeys(("used_seconds", "earned", "paid", "fee", "refunded", "remaining"), 0),
+            "transactions": [funded],
+            "settlement_tx": None,
+        }
+    )
+
+
+def test_bookings_are_listed_newest_first(ask: Run, canned: Canned) -> None:
+    newer = booking(1, funded_at=NOW + 9, starts_at=NOW + 100)
+    older = booking(2, funded_at=NOW, starts_at=NOW + 200)
+    page = BookingPage(items=[newer, older], next_cursor=None)
+    canned.say("/v1/bookings", page.model_dump_json())
+    for options, expected in (([], [newer, older]), (["--limit", "1"], [newer])):
+        done = ask("booking", "list", *options, "--format", "json")
+        assert [row["id"] for row in json.loads(done.stdout)] == [item.id for item in expected]
+    assert [len([a for a in canned.asked if role.value in a]) for role in Role] == [2, 2]
