@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import samples
-from deploying import deploy
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import Wei
 
+import samples
 from aitbc.chain.escrow import ZERO_ADDRESS, Escrow, open_escrow
 from aitbc.profile import Profile, save_profile
 from aitbc.protocol.artifacts import load_artifact
 from aitbc.protocol.messages import Completion, Domain, Message, Receipt, SettleMany, Terms
 from aitbc.protocol.wire import Market, SignedReceipt
 from aitbc.signing import sign
+from deploying import deploy
 from local_market import Node, User
 
 COIN = 10**18

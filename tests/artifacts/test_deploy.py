@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +11,9 @@ import pytest
 from web3 import Web3
 
 from aitbc.protocol.artifacts import load_artifact, runtime_matches
+from local_market import Node
 
 ROOT = Path(__file__).resolve().parents[2]
-ANVIL = next((ROOT / "node_modules/@foundry-rs").glob("anvil-*/bin/anvil"))
 APE = ROOT / ".venv/bin/ape"
 ATTESTER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 FEE_RECIPIENT = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
@@ -24,13 +23,11 @@ Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[str]:
-    """The URL of a fresh anvil."""
-    with subprocess.Popen([ANVIL, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        listening = (re.match(r"Listening on (\S+)", line) for line in process.stdout)
-        yield "http://" + next(match[1] for match in listening if match)
-        process.terminate()
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a fresh node."""
+    started = Node(tmp_path_factory.mktemp("node"), block_seconds=0)
+    yield started.rpc_url
+    started.stop()
 
 
 @pytest.fixture

@@ -76,8 +76,12 @@ def settled(stated: Evidence, paid: int = 3_960, fee: int = 40, **changes: Any) 
     return ev.Settled(**place(), paid=paid, fee=fee, **(fields | changes))
 
 
-def problems(stated: Evidence, *events: ev.BookingEvent) -> list[str]:
-    return evidence_problems(stated, line(*(events or (settled(stated),))), DOMAIN)
+def claimed(paid: int, fee: int) -> ev.Claimed:
+    return ev.Claimed(**place(), paid=paid, fee=fee)
+
+
+def problems(stated: Evidence, *events: ev.BookingEvent, allowance: int | None = None) -> list[str]:
+    return evidence_problems(stated, line(*(events or (settled(stated),))), DOMAIN, allowance)
 
 
 def test_sound_evidence() -> None:
@@ -93,16 +97,49 @@ def test_a_settlement_in_full() -> None:
     assert "settled in full, the evidence proves 4000" in problem
 
 
-def test_a_settlement_below_earlier_claims_pays_nothing_more() -> None:
+def test_a_settlement_after_a_claim_pays_the_rest() -> None:
     stated = evidence()
-    assert problems(stated, settled(stated, 0, 0, refunded=1_000)) == []
+    rest = settled(stated, 2_970, 30, refunded=2_000)
+    assert problems(stated, claimed(990, 10), rest) == []
+    nothing_left = settled(stated, 0, 0, refunded=2_000)
+    assert problems(stated, claimed(3_960, 40), nothing_left) == []
+
+
+def test_a_settlement_that_withholds_what_was_earned() -> None:
+    stated = evidence()
+    nothing = settled(stated, 0, 0, refunded=6_000)
+    assert problems(stated, nothing) == [
+        "the settlement pays 0 in all, due is 4000 by the evidence"
+    ]
+    no_more = settled(stated, 0, 0, refunded=5_000)
+    assert problems(stated, claimed(990, 10), no_more) == [
+        "the settlement pays 1000 in all, due is 4000 by the evidence"
+    ]
+
+
+def test_claims_beyond_the_evidence_are_told() -> None:
+    stated = evidence()
+    beyond = "claims took 1000 more than the evidence proves"
+    takes_nothing_back = settled(stated, 0, 0, refunded=1_000)
+    assert problems(stated, claimed(4_950, 50), takes_nothing_back) == [beyond]
+    assert problems(stated, claimed(3_960, 40)) == []
+    whole = claimed(5_940, 60)
+    assert problems(stated, whole) == ["claims took 2000 more than the evidence proves"]
+
+
+def test_a_heartbeat_longer_than_the_market_takes() -> None:
+    stated = evidence()
+    assert problems(stated, allowance=20) == []
+    assert problems(stated, allowance=None) == []
+    (problem,) = problems(stated, allowance=19)
+    assert problem == "heartbeat 1 covers 20 seconds, the market takes at most 19"
 
 
 @pytest.mark.parametrize(
     ("alter", "says"),
     [
         (lambda e: (e, settled(e, evidence="0x" + "ee" * 32)), "carries evidence 0xeeee"),
-        (lambda e: (e, settled(e, 3_961, 40)), "pays 4001 in all, the evidence proves 4000"),
+        (lambda e: (e, settled(e, 3_961, 40)), "pays 4001 in all, due is 4000 by the evidence"),
         (lambda e: (e.model_copy(update={"used_seconds": 41}), None), "states used_seconds 41"),
         (lambda e: (e.model_copy(update={"earned": 4_001}), None), "states earned 4001"),
         (lambda e: (e.model_copy(update={"booking_id": "0x" + "77" * 32}), None), "of another"),
@@ -130,6 +167,10 @@ def test_evidence_that_fails(
     stated, event = alter(evidence())
     found = problems(stated, event or settled(stated))
     assert any(says in problem for problem in found), found
+
+
+def test_a_grant_counts_to_its_last_second() -> None:
+    assert problems(evidence(grants=[grant(expires_at=START + 40)])) == []
 
 
 def test_a_renewed_grant_counts_to_its_later_end() -> None:

@@ -2,18 +2,27 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from eth_account import Account
+from web3.exceptions import Web3RPCError
 
 from aitbc.audit.reading import LARGEST_RANGE, pin_block, read_events
 from aitbc.audit.reconcile import reconcile
 from aitbc.errors import ChainError
 from aitbc.protocol import events as ev
+from aitbc.protocol.messages import Heartbeat, SessionGrant, Terms
+from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant, meter
 from aitbc.protocol.units import format_amount, parse_amount
+from aitbc.signing import sign
 from escrow_lab import CLAIM_WINDOW, EscrowLab, user
+from http_stub import Answer, serving
+from in_process import run_here
 from local_market import Node, User
 
 AMOUNT = 60_000_001
@@ -94,7 +103,7 @@ def test_every_transition_reconciles(lab: EscrowLab, auditor: User) -> None:
 
 def test_the_table_for_people_names_every_booking(lab: EscrowLab, auditor: User) -> None:
     lab.fund(AMOUNT)
-    done = auditor.run("audit", "reconcile")
+    done = run_here(auditor, "audit", "reconcile")
     assert done.returncode == 0, done.stderr
     assert format_amount(AMOUNT, lab.market.decimals) in done.stdout
     assert "reconciled" in done.stdout
@@ -107,7 +116,7 @@ def test_money_that_nobody_booked_with_is_shown_apart(lab: EscrowLab, auditor: U
         lab.rpc("anvil_setBalance", escrow, hex(lab.escrow.balance() + 7))
     else:
         lab.send(lab.node.faucet, lab.token.functions.mint(escrow, 7))
-    found = report(auditor.run("audit", "reconcile", "--format", "json"))
+    found = report(run_here(auditor, "audit", "reconcile", "--format", "json"))
     assert found["donations"] == format_amount(7, lab.market.decimals)
     assert found["reconciled"] is True
 
@@ -121,7 +130,7 @@ def test_one_unit_short_fails_and_names_the_booking(lab: EscrowLab, auditor: Use
         lab.rpc("anvil_impersonateAccount", escrow)
         lab.rpc("anvil_setBalance", escrow, hex(10**18))
         lab.send(escrow, lab.token.functions.transfer(lab.node.faucet, 1))
-    done = auditor.run("audit", "reconcile", "--format", "json")
+    done = run_here(auditor, "audit", "reconcile", "--format", "json")
     found = report(done, code=1)
     assert found["reconciled"] is False
     assert [violation["bookings"] for violation in found["violations"]] == [[booking]]
@@ -159,13 +168,47 @@ def test_an_old_block_is_audited_as_it_was(lab: EscrowLab, auditor: User) -> Non
     terms = lab.fund(AMOUNT)
     block = lab.web3.eth.block_number
     lab.cancel(lab.buyer, terms)
-    done = auditor.run("audit", "reconcile", "--block", str(block), "--format", "json")
+    done = run_here(auditor, "audit", "reconcile", "--block", str(block), "--format", "json")
     found = report(done)
     assert found["block"] == block
     assert found["open"] == format_amount(AMOUNT, lab.market.decimals)
-    future = auditor.run("audit", "reconcile", "--block", str(block + 1_000_000))
+    future = run_here(auditor, "audit", "reconcile", "--block", str(block + 1_000_000))
     assert future.returncode == 2
     assert "is not there yet" in future.stderr
+
+
+def test_a_history_without_its_beginning_proves_nothing(lab: EscrowLab, auditor: User) -> None:
+    """A coordinator that states a later block of deployment hides what came before."""
+    hidden = lab.fund(AMOUNT)
+    lab.cancel(lab.buyer, hidden)
+    late = lab.web3.eth.block_number + 1
+    lab.fund(AMOUNT)
+    audit = ("audit", "reconcile", "--format", "json")
+    assert report(run_here(auditor, *audit))["reconciled"] is True
+
+    lab.profile(auditor.home, market=lab.market.model_copy(update={"deploy_block": late}))
+    done = run_here(auditor, *audit)
+    (violation,) = report(done, code=1)["violations"]
+    assert violation["message"].startswith(f"the escrow is older than block {late}:")
+    assert "--from-block" in json.loads(done.stderr)["error"]
+    for first in (lab.deploy_block, 1, 0):
+        assert report(run_here(auditor, *audit, "--from-block", str(first)))["reconciled"] is True
+    after = run_here(auditor, *audit, "--from-block", str(lab.deploy_block + 1))
+    assert after.returncode == 1
+    empty = report(run_here(auditor, *audit, "--block", str(late - 1)), code=1)
+    assert empty["funded"] == "0"
+
+
+def test_a_node_that_dropped_old_blocks_is_not_believed(
+    lab: EscrowLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.fund(AMOUNT)
+    forgets = Web3RPCError("missing trie node")
+    monkeypatch.setattr(lab.escrow.web3.eth, "get_code", Mock(side_effect=forgets))
+    found = reconcile(lab.escrow, lab.deploy_block, None, lambda *_: None)
+    (violation,) = found.violations
+    assert "use an archive node, or --from-block 0" in violation.message
+    assert reconcile(lab.escrow, 0, None, lambda *_: None).reconciled
 
 
 def test_an_escrow_that_no_profile_knows(lab: EscrowLab, tmp_path: Path) -> None:
@@ -173,13 +216,13 @@ def test_an_escrow_that_no_profile_knows(lab: EscrowLab, tmp_path: Path) -> None
     stranger = user(tmp_path / "none", tmp_path / "none", "")
     escrow = lab.escrow.domain.escrow
     command = ["audit", "reconcile", "--rpc", lab.node.rpc_url, "--escrow", escrow]
-    found = report(stranger.run(*command, "--format", "json"))
+    found = report(run_here(stranger, *command, "--format", "json"))
     assert found["reconciled"] is True
     assert found["funded"] == format_amount(AMOUNT, lab.market.decimals)
     assert found["symbol"] == lab.market.symbol
     assert not (tmp_path / "none").exists()
     wrong = "TokenEscrow" if lab.native else "NativeEscrow"
-    refused = stranger.run(*command, "--contract", wrong)
+    refused = run_here(stranger, *command, "--contract", wrong)
     assert refused.returncode == 1
     assert "is not the escrow this program knows" in refused.stderr
 
@@ -189,7 +232,7 @@ def test_an_escrow_that_no_profile_knows(lab: EscrowLab, tmp_path: Path) -> None
     [
         (["--escrow", "0x12"], 2, "is not an address"),
         (["--escrow", "0x" + "12" * 20], 1, "there is no contract"),
-        (["--contract", "NativeEscrow"], 2, "go with --escrow"),
+        (["--contract", "NativeEscrow"], 2, "goes with --escrow"),
         (["--rpc", "http://127.0.0.1:9"], 1, "does not answer"),
         (["--block", "-1"], 2, "--block"),
     ],
@@ -199,7 +242,7 @@ def test_what_cannot_be_audited(
 ) -> None:
     auditor = user(tmp_path / "auditor", tmp_path / "none", node.rpc_url)
     EscrowLab(node).profile(auditor.home)
-    done = auditor.run("audit", "reconcile", *arguments)
+    done = run_here(auditor, "audit", "reconcile", *arguments)
     assert done.returncode == code
     assert says in done.stderr
     assert done.stdout == ""
@@ -209,9 +252,9 @@ def test_what_cannot_be_audited(
 def test_one_booking_with_its_transactions(lab: EscrowLab, auditor: User) -> None:
     bookings = play_everything(lab)
     wanted = bookings["partial"]
-    short = report(auditor.run("audit", "reconcile", "--format", "json"))["bookings"]
+    short = report(run_here(auditor, "audit", "reconcile", "--format", "json"))["bookings"]
     short_id = next(line["short_id"] for line in short if line["id"] == wanted)
-    found = report(auditor.run("audit", "booking", short_id, "--format", "json"))
+    found = report(run_here(auditor, "audit", "booking", short_id, "--format", "json"))
     assert found["id"] == wanted
     assert found["ends_at"] - found["starts_at"] == 60
     assert [event["time"] for event in found["events"]] == sorted(
@@ -221,9 +264,44 @@ def test_one_booking_with_its_transactions(lab: EscrowLab, auditor: User) -> Non
     assert all(len(event["tx_hash"]) == 66 for event in found["events"])
     assert found["evidence_checked"] is False
     assert found["problems"] == []
-    unknown = auditor.run("audit", "booking", "0xffffffff")
+    unknown = run_here(auditor, "audit", "booking", "0xffffffff")
     assert unknown.returncode == 1
     assert "there is no booking" in unknown.stderr
+
+
+def test_evidence_is_held_to_the_pinned_markets_allowance(
+    lab: EscrowLab, auditor: User, tmp_path: Path
+) -> None:
+    terms = lab.fund(AMOUNT)
+    lab.move_to(terms.ends_at)
+    proof = one_heartbeat(lab, terms, lab.market.heartbeat_allowance + 1)
+    lab.settle(terms, proof.earned, proof.digest())
+    audit = ("audit", "booking", lab.id(terms), "--format", "json")
+    with serving(lambda *_: Answer(body=proof.model_dump_json().encode())) as url:
+        found = report(run_here(replace(auditor, coordinator_url=url), *audit), code=1)
+        stranger = user(tmp_path / "none", tmp_path / "none", lab.node.rpc_url, url)
+        foreign = ("--escrow", lab.escrow.domain.escrow)
+        unbounded = report(run_here(stranger, *audit, *foreign))
+    assert found["problems"] == ["heartbeat 1 covers 21 seconds, the market takes at most 20"]
+    assert unbounded["evidence_checked"] is True
+
+
+def one_heartbeat(lab: EscrowLab, terms: Terms, seconds: int) -> Evidence:
+    """Evidence of a booking's first seconds, by a single heartbeat."""
+    domain, key = lab.escrow.domain, Account.create()
+    grant = SessionGrant(
+        provider=lab.provider.address, session_key=key.address, expires_at=terms.ends_at
+    )
+    beat = Heartbeat(
+        booking_id=lab.id(terms),
+        sequence=1,
+        covers_from=terms.starts_at,
+        covers_until=terms.starts_at + seconds,
+        telemetry="{}",
+    )
+    granted = SignedSessionGrant(grant=grant, signature=sign(lab.provider, grant, domain))
+    signed = SignedHeartbeat(heartbeat=beat, signature=sign(key, beat, domain))
+    return meter(lab.id(terms), terms, [granted], [signed])
 
 
 class FussyEscrow:

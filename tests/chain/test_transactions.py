@@ -9,12 +9,12 @@ import httpx
 import pytest
 from eth_account import Account
 from hexbytes import HexBytes
-from http_stub import Answer, serving
 
 from aitbc.chain.escrow import Escrow, check_market, open_escrow
 from aitbc.chain.transactions import MAXIMUM_FEE, send
 from aitbc.errors import ChainError, UntrustedMarket
 from escrow_lab import EscrowLab
+from http_stub import Answer, serving
 from local_market import Node
 
 JSON_TYPE = {"Content-Type": "application/json"}

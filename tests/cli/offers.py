@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import samples
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+import samples
 from aitbc.buying.quotes import listing_digest
 from aitbc.protocol import pricing
 from aitbc.protocol.ids import gpu_id, quote_id

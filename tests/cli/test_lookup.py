@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from canned import Canned
@@ -54,24 +55,32 @@ def gpu(gpu_id: str, *, listed: bool) -> Gpu:
 
 def show(ask: Run, canned: Canned, text: str, *gpus: Gpu) -> Any:
     canned.say("/v1/gpus", GpuPage(items=list(gpus), next_cursor=None).model_dump_json())
-    return ask("marketplace", "gpu", "show", text, "--format", "json")
+    return ask("marketplace", "gpu", "show", text)
+
+
+def assert_found(done: Any, wanted: Gpu) -> None:
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split() == ["id", wanted.id]
 
 
 def test_a_name_means_the_gpu_that_is_listed(ask: Run, canned: Canned) -> None:
     old, older = gpu("g-aaaaaa", listed=False), gpu("g-bbbbbb", listed=False)
     new = gpu("g-cccccc", listed=True)
-    assert json.loads(show(ask, canned, "GPU", old, new).stdout)["id"] == new.id
-    assert all("name=GPU" in asked for asked in canned.asked)
-    assert json.loads(show(ask, canned, "GPU", old).stdout)["id"] == old.id
-    assert_refused(show(ask, canned, "GPU", old, older), USAGE, "fits more than one GPU")
+    name = new.listing.name
+    assert_found(show(ask, canned, name, old, new), new)
+    assert all(f"name={quote_plus(name)}" in asked for asked in canned.asked)
+    assert_found(show(ask, canned, name, old), old)
+    assert_refused(show(ask, canned, name, old, older), USAGE, "fits more than one GPU")
 
 
 def test_a_prefix_means_one_gpu(ask: Run, canned: Canned) -> None:
     gpus = gpu("g-aaaaaa", listed=True), gpu("g-aabbbb", listed=True)
-    assert json.loads(show(ask, canned, "g-AAB", *gpus).stdout)["id"] == "g-aabbbb"
+    assert_found(show(ask, canned, "g-AAB", *gpus), gpus[1])
     assert_refused(show(ask, canned, "g-aa", *gpus), USAGE, "g-aaaaaa, g-aabbbb")
-    for text in ("", "aab", "g-", "GPU\n", "x" * 97):
+    for text in ("aab", "g-", "GPU\n", "x" * 97):
         assert_refused(show(ask, canned, text, *gpus), FAILED, "there is no GPU")
+    # What can be no name is not asked for: the coordinator would refuse it in other words.
+    assert not [asked for asked in canned.asked if "%0A" in asked or "x" * 97 in asked]
 
 
 def test_an_id_that_the_coordinator_finds_ambiguous_is_a_usage_error(

@@ -7,7 +7,9 @@ import pytest
 from canned import Canned
 from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 
+from in_process import json_here, run_here
 from local_market import LocalMarket, User
+from wallets import give_wallet
 
 COIN = 10**17
 GPU_KEYS = [
@@ -32,17 +34,22 @@ GPU_KEYS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def provider(live: LocalMarket) -> User:
-    user = live.user("provider")
-    user.json("init")
+def settle(live: LocalMarket, role: str) -> User:
+    """Somebody with a wallet and the market pinned."""
+    user = live.user(role)
+    give_wallet(user.home / "keystore", user.passphrase_file)
+    json_here(user, "init")
     return user
 
 
 @pytest.fixture(scope="module")
+def provider(live: LocalMarket) -> User:
+    return settle(live, "provider")
+
+
+@pytest.fixture(scope="module")
 def buyer(live: LocalMarket) -> User:
-    user = live.user("buyer")
-    user.json("init")
+    user = settle(live, "buyer")
     live.fund(user.address, COIN, 100 * 10**6)
     return user
 
@@ -54,14 +61,13 @@ def gpu(provider: User) -> dict[str, Any]:
 
 def register(provider: User, name: str, *more: str) -> dict[str, Any]:
     hardware = ("--memory", "24", "--cuda-version", "12.1", "--base-price", "3.6")
-    made: dict[str, Any] = provider.json(
-        "marketplace", "gpu", "register", "--name", name, *hardware, *more
-    )
+    command = ("marketplace", "gpu", "register", "--name", name)
+    made: dict[str, Any] = json_here(provider, *command, *hardware, *more)
     return made
 
 
 def update(user: User, gpu_id: str, *changes: str, **env: str) -> Any:
-    return user.run("marketplace", "gpu", "update", "--gpu-id", gpu_id, *changes, **env)
+    return run_here(user, "marketplace", "gpu", "update", "--gpu-id", gpu_id, *changes, **env)
 
 
 def test_a_gpu_from_listing_to_unlisting(provider: User) -> None:
@@ -71,17 +77,17 @@ def test_a_gpu_from_listing_to_unlisting(provider: User) -> None:
     assert (gpu["strategy"], gpu["version"], gpu["listed"]) == ("utilization-guard", 1, True)
 
     for wanted in (gpu["id"], gpu["id"][:6], "One"):
-        assert provider.json("marketplace", "gpu", "show", wanted)["id"] == gpu["id"]
-    assert provider.json("marketplace", "gpu", "show", "--gpu-id", "One")["factors"]
+        assert json_here(provider, "marketplace", "gpu", "show", wanted)["id"] == gpu["id"]
+    assert json_here(provider, "marketplace", "gpu", "show", "--gpu-id", "One")["factors"]
 
     done = update(provider, "One", "--base-price", "10", "--strategy", "peak-maximizer")
     assert done.returncode == 0, done.stderr
     assert "3.6 → 10" in done.stderr
-    changed = provider.json("marketplace", "gpu", "show", "One")
+    changed = json_here(provider, "marketplace", "gpu", "show", "One")
     assert (changed["floor_price"], changed["ceiling_price"]) == ("5", "20")
     assert (changed["version"], changed["strategy"]) == (2, "peak-maximizer")
 
-    gone = provider.json("marketplace", "gpu", "unregister", "--gpu-id", "One")
+    gone = json_here(provider, "marketplace", "gpu", "unregister", "--gpu-id", "One")
     assert gone["listed"] is False
     assert search(provider, "--region", "eu-north") == []
     assert gpu["id"] in search(provider, "--mine")
@@ -90,7 +96,7 @@ def test_a_gpu_from_listing_to_unlisting(provider: User) -> None:
 
 
 def search(user: User, *filters: str) -> list[str]:
-    return [gpu["id"] for gpu in user.json("marketplace", "gpu", "list", *filters)]
+    return [gpu["id"] for gpu in json_here(user, "marketplace", "gpu", "list", *filters)]
 
 
 def test_search(provider: User, gpu: dict[str, Any]) -> None:
@@ -129,7 +135,7 @@ def test_bad_input_changes_nothing(
     provider: User, gpu: dict[str, Any], arguments: list[str], says: str
 ) -> None:
     before = fingerprint(provider.home)
-    done = provider.run("marketplace", *arguments)
+    done = run_here(provider, "marketplace", *arguments)
     assert done.returncode == USAGE, done.stderr
     assert done.stdout == ""
     assert says in done.stderr
@@ -178,7 +184,7 @@ def test_from_quote_to_cancellation(live: LocalMarket, provider: User, buyer: Us
     assert (booked["id"], booked["amount"]) == (quote["booking_id"], quote["amount"])
     paid = before - live.money_of(buyer.address)
     assert paid == live.money_of(live.escrow) > 0
-    again = buyer.run("marketplace", "book", "--quote", quote["id"], "--yes")
+    again = run_here(buyer, "marketplace", "book", "--quote", quote["id"], "--yes")
     assert_refused(again, FAILED, "paid already")
 
     watched = buyer.start("booking", "watch", booked["short_id"], "--format", "json")
@@ -186,20 +192,20 @@ def test_from_quote_to_cancellation(live: LocalMarket, provider: User, buyer: Us
     shown = buyer.json("booking", "show", booked["short_id"])
     assert (shown["status"], shown["fund_tx"]) == ("funded", booked["tx"])
     assert shown["on_chain"] == {"state": "open", "remaining": booked["amount"]}
-    assert [b["id"] for b in buyer.json("booking", "list", "--as", "buyer")] == [booked["id"]]
-    assert buyer.json("booking", "list", "--as", "provider") == []
-    status = provider.json("marketplace", "status", "--gpu-id", "Booked")
+    assert [b["id"] for b in json_here(buyer, "booking", "list", "--as", "buyer")] == [booked["id"]]
+    assert json_here(buyer, "booking", "list", "--as", "provider") == []
+    status = json_here(provider, "marketplace", "status", "--gpu-id", "Booked")
     assert [b["id"] for b in status["upcoming"]] == [booked["id"]]
-    assert gpu["id"] in [g["id"] for g in provider.json("marketplace", "status")]
+    assert gpu["id"] in [g["id"] for g in json_here(provider, "marketplace", "status")]
 
     gone = buyer.json("booking", "cancel", booked["short_id"], "--yes")
     assert gone["refunded"] == booked["amount"]
     assert live.money_of(buyer.address) == before
     assert watched.wait() == 0
     assert [json.loads(line)["status"] for line in watched.lines][-1] == "cancelled"
-    earned = provider.json("marketplace", "earnings", "--gpu-id", "Booked")
+    earned = json_here(provider, "marketplace", "earnings", "--gpu-id", "Booked")
     assert (earned["bookings"], earned["paid"], earned["pending"]) == (1, "0", "0")
-    assert gpu["id"] in [g["id"] for g in provider.json("marketplace", "earnings")]
+    assert gpu["id"] in [g["id"] for g in json_here(provider, "marketplace", "earnings")]
 
 
 def test_the_cheapest_that_fits_is_booked(provider: User, buyer: User) -> None:
@@ -210,7 +216,7 @@ def test_the_cheapest_that_fits_is_booked(provider: User, buyer: User) -> None:
     assert done.returncode == 3, done.stderr
     assert cheap["id"] in done.stderr
     assert "Lock 0.004" in done.stderr
-    nothing = buyer.run(*wish, "--min-memory", "80")
+    nothing = run_here(buyer, *wish, "--min-memory", "80")
     assert_refused(nothing, FAILED, "no GPU fits")
-    dear = buyer.run(*wish, "--max-price", "0.01")
+    dear = run_here(buyer, *wish, "--max-price", "0.01")
     assert_refused(dear, FAILED, "no GPU fits")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from ape.exceptions import ContractLogicError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from market import OPEN, WINDOW, Market, fee, rolled_back
 
@@ -55,6 +55,7 @@ def perform(market: Market, verb: str, terms: Any, earned: int) -> None:
     max_examples=20,
     deadline=None,
     derandomize=True,
+    phases=[Phase.generate],  # histories are short; shrinking one would replay hundreds
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(history=histories())

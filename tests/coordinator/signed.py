@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import samples
 from eth_account.signers.local import LocalAccount
 
+import samples
 from aitbc.protocol import messages, wire
 from aitbc_coordinator.settings import Settings
 

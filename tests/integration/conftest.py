@@ -1,11 +1,12 @@
 """Whole markets on real parts: one in a token and one in the chain's coin, shared by the tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from local_market import LocalMarket, User, open_market
+from wallets import give_operator_keys, give_wallet
 
 GAS_MONEY = 10**17
 SETTINGS = {
@@ -19,7 +20,7 @@ SETTINGS = {
 
 
 def _market(folder: Path, *, native: bool) -> Iterator[LocalMarket]:
-    market = open_market(folder, native=native, settings=SETTINGS)
+    market = open_market(folder, native=native, settings=SETTINGS, prepare=give_operator_keys)
     try:
         yield market
     finally:
@@ -36,18 +37,29 @@ def native_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMar
     yield from _market(tmp_path_factory.mktemp("native-market"), native=True)
 
 
-@pytest.fixture(scope="session")
-def provider(token_market: LocalMarket) -> User:
-    """A provider with a wallet, in the token market."""
-    user = token_market.user("the-provider")
+def settle(market: LocalMarket, role: str) -> User:
+    """Somebody with a wallet and the market pinned."""
+    user = market.user(role)
+    give_wallet(user.home / "keystore", user.passphrase_file)
     user.json("init")
     return user
 
 
 @pytest.fixture(scope="session")
+def newcomer(token_market: LocalMarket) -> Callable[[str], User]:
+    """Makes somebody with a wallet and nothing in it, in the token market."""
+    return lambda role: settle(token_market, role)
+
+
+@pytest.fixture(scope="session")
+def provider(token_market: LocalMarket) -> User:
+    """A provider with a wallet, in the token market."""
+    return settle(token_market, "the-provider")
+
+
+@pytest.fixture(scope="session")
 def buyer(token_market: LocalMarket) -> User:
     """A buyer with a wallet, coin for gas and 100 test dollars, in the token market."""
-    user = token_market.user("the-buyer")
-    user.json("init")
+    user = settle(token_market, "the-buyer")
     token_market.fund(user.address, GAS_MONEY, 100 * 10**6)
     return user

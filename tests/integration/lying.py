@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
+
 from http_stub import Answer, serving
 
 Alter = Callable[[dict[str, Any]], None]

@@ -4,10 +4,10 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-import samples
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+import samples
 from aitbc.chain.escrow import Escrow, open_escrow
 from aitbc.chain.transactions import send
 from aitbc.client import Coordinator

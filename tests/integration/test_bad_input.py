@@ -1,20 +1,23 @@
 """Bad input gets one line that says what to do next, its exit code, and changes nothing."""
 
-import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from lying import lying_coordinator
 from people import Buyer, Provider, listing, sign
 
 from aitbc.errors import CoordinatorError
 from aitbc.protocol.wire import SignedListing
+from in_process import run_here
 from local_market import LocalMarket, Node, User, write_secret
 
-FAILED, USAGE, NOT_AUTHORISED = 1, 2, 4
+NOT_ASKED_FOR = "quote is not what was asked for"
 NOWHERE = "http://127.0.0.1:9"
 REGISTER = ("marketplace", "gpu", "register", "--name", "Bad")
 GOOD_FLAGS = {"--memory": "24", "--cuda-version": "12.1", "--base-price": "0.05"}
@@ -28,14 +31,6 @@ def gpu_id(provider: User) -> str:
     return str(gpu["id"])
 
 
-def home_digest(home: Path) -> str:
-    files = sorted(path for path in home.rglob("*") if path.is_file())
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(home)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 class Unchanged:
     """The user's files, wallet and listings are after the block as they were before it."""
 
@@ -47,9 +42,9 @@ class Unchanged:
         market, web3 = self.market, self.market.node.web3
         listings = Provider(market).coordinator.gpus(provider=self.address, limit=200)
         if self.address is None:
-            return (home_digest(self.user.home),)
+            return (fingerprint(self.user.home),)
         return (
-            home_digest(self.user.home),
+            fingerprint(self.user.home),
             web3.eth.get_transaction_count(web3.to_checksum_address(self.address)),
             market.money_of(self.address),
             [(gpu.id, gpu.digest, gpu.listed) for gpu in listings.items],
@@ -63,14 +58,8 @@ class Unchanged:
 
 
 def refused(user: User, *args: str, code: int, says: str, **env: str) -> None:
-    """The command exits with `code` and one short error that contains `says`."""
-    done = user.run(*args, **env)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert done.stdout == ""
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, done.stderr
-    assert says in errors[0], done.stderr
-    assert "Traceback" not in done.stderr
+    """The installed program exits with `code` and one short error that contains `says`."""
+    assert_refused(user.run(*args, **env), code, says)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +80,27 @@ def refused(user: User, *args: str, code: int, says: str, **env: str) -> None:
 def test_bad_listing(
     token_market: LocalMarket, provider: User, flag: str, value: str, says: str
 ) -> None:
-    flags = [part for pair in {**GOOD_FLAGS, flag: value}.items() for part in pair]
     with Unchanged(token_market, provider):
-        done = provider.run(*REGISTER, *flags)
-        assert done.returncode == USAGE, done.stderr
-        assert says.lower() in done.stderr.lower()
-        assert "Traceback" not in done.stderr
+        check_bad_listing(run_here(provider, *bad_listing(flag, value)), says)
+
+
+def test_a_bad_listing_is_refused_by_the_installed_program(
+    token_market: LocalMarket, provider: User
+) -> None:
+    with Unchanged(token_market, provider):
+        check_bad_listing(provider.run(*bad_listing("--memory", "0")), "memory")
+
+
+def bad_listing(flag: str, value: str) -> tuple[str, ...]:
+    flags = (part for pair in {**GOOD_FLAGS, flag: value}.items() for part in pair)
+    return (*REGISTER, *flags)
+
+
+def check_bad_listing(done: CompletedProcess[str], says: str) -> None:
+    assert done.returncode == USAGE, done.stderr
+    assert done.stdout == ""
+    assert says.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
 
 
 def test_wrong_passphrase(
@@ -183,9 +187,10 @@ def test_escrow_without_code_or_with_other_code(
         )
 
 
-def test_insufficient_balance(token_market: LocalMarket, gpu_id: str) -> None:
-    poor = token_market.user("poor")
-    poor.json("init")
+def test_insufficient_balance(
+    token_market: LocalMarket, newcomer: Callable[[str], User], gpu_id: str
+) -> None:
+    poor = newcomer("poor")
     token_market.node.give_coin(poor.address, 10**17)
     with Unchanged(token_market, poor):
         done = poor.run(*book(gpu_id))
@@ -193,9 +198,10 @@ def test_insufficient_balance(token_market: LocalMarket, gpu_id: str) -> None:
     assert "balance" in done.stderr or "not enough" in done.stderr
 
 
-def test_insufficient_allowance(token_market: LocalMarket, gpu_id: str) -> None:
-    wary = token_market.user("wary")
-    wary.json("init")
+def test_insufficient_allowance(
+    token_market: LocalMarket, newcomer: Callable[[str], User], gpu_id: str
+) -> None:
+    wary = newcomer("wary")
     token_market.fund(wary.address, 10**17, 10**6)
     with Unchanged(token_market, wary):
         done = wary.run(*book(gpu_id, "--no-approve"))
@@ -205,7 +211,7 @@ def test_insufficient_allowance(token_market: LocalMarket, gpu_id: str) -> None:
 
 def test_expired_quote(token_market: LocalMarket, buyer: User, gpu_id: str) -> None:
     quote = buyer.json("marketplace", "quote", "--gpu-id", gpu_id, "--duration", "5s")
-    time.sleep(9)
+    time.sleep(max(0, quote["@@"] + 1 - time.time()))
     with Unchanged(token_market, buyer):
         refused(
             buyer,
@@ -221,9 +227,7 @@ def _set(quote: dict[str, Any], *path: str, value: object) -> None:
     quote[path[-1]] = value
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
+ALTERATIONS: list[tuple[tuple[str, ...], object]] = [
         (("terms", "amount"), "999999"),
         (("terms", "provider"), "0x" + "11" * 20),
         (("terms", "buyer"), "0x" + "11" * 20),
@@ -235,22 +239,43 @@ def _set(quote: dict[str, Any], *path: str, value: object) -> None:
         (("booking_id",), "0x" + "11" * 32),
         (("signature",), "0x" + "11" * 65),
         (("gpu", "listing", "base_price"), "1"),
-    ],
-)
+]
+
+
+@pytest.fixture(scope="module")
+def dear_gpu(token_market: LocalMarket) -> str:
+    return Provider(token_market).list_gpu(base_price=7_200_000)
+
+
+@pytest.mark.parametrize(("path", "value"), ALTERATIONS, ids=str)
 def test_altered_quote(
-    token_market: LocalMarket, buyer: User, path: tuple[str, ...], value: object
+    token_market: LocalMarket, buyer: User, dear_gpu: str, path: tuple[str, ...], value: object
 ) -> None:
-    owner = Provider(token_market)
-    gpu = owner.list_gpu(base_price=7_200_000)
-    url = token_market.coordinator_url
-    with (
-        lying_coordinator(url, "/v1/quotes", lambda q: _set(q, *path, value=value)) as liar,
-        Unchanged(token_market, buyer),
-    ):
-        done = buyer.run(*book(gpu), AITBC_COORDINATOR_URL=liar)
-    assert done.returncode == FAILED, done.stderr
-    assert "error:" in done.stderr
-    assert "Traceback" not in done.stderr
+    with altering(token_market, path, value) as liar, Unchanged(token_market, buyer):
+        done = run_here(buyer, *book(dear_gpu), AITBC_COORDINATOR_URL=liar)
+    assert_refused(done, FAILED, NOT_ASKED_FOR)
+
+
+def test_an_altered_quote_is_refused_by_the_installed_program(
+    token_market: LocalMarket, buyer: User, dear_gpu: str
+) -> None:
+    path, value = ALTERATIONS[0]
+    with altering(token_market, path, value) as liar, Unchanged(token_market, buyer):
+        refused(
+            buyer,
+            *book(dear_gpu),
+            code=FAILED,
+            says=NOT_ASKED_FOR,
+            AITBC_COORDINATOR_URL=liar,
+        )
+
+
+def altering(
+    market: LocalMarket, path: tuple[str, ...], value: object
+) -> AbstractContextManager[str]:
+    """A coordinator that puts `value` into every quote."""
+    url = market.coordinator_url
+    return lying_coordinator(url, "/v1/quotes", lambda q: _set(q, *path, value=value))
 
 
 def test_listing_signed_by_another_wallet(token_market: LocalMarket) -> None:
@@ -278,9 +303,10 @@ def test_updating_somebody_elses_gpu(
 def test_booking_that_does_not_exist(token_market: LocalMarket, buyer: User) -> None:
     missing = "0x" + "ab" * 32
     with Unchanged(token_market, buyer):
-        for verb in ("show", "watch", "cancel", "reclaim"):
-            yes = ("--yes",) if verb in {"cancel", "reclaim"} else ()
-            refused(buyer, "booking", verb, missing, *yes, code=FAILED, says="booking")
+        refused(buyer, "booking", "show", missing, code=FAILED, says="booking")
+        for verb, *yes in (("watch",), ("cancel", "--yes"), ("reclaim", "--yes")):
+            done = run_here(buyer, "booking", verb, missing, *yes)
+            assert_refused(done, FAILED, "booking")
 
 
 def test_heartbeats_replayed_or_for_anothers_booking(token_market: LocalMarket) -> None:

@@ -60,9 +60,7 @@ def test_provider_buyer_and_auditor(token_market: LocalMarket, provider: User, b
     env = {**buyer.env, "GPU": gpu}
     for block in blocks("docs/buyer.md"):
         run(block, env)
-        booked = buyer.json("booking", "list")
-        bookings = booked if isinstance(booked, list) else booked["items"]
-        if bookings:
+        if bookings := buyer.json("booking", "list"):
             env["BOOKING"] = bookings[0]["id"]
 
     auditor = token_market.user("the-auditor")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from threading import Event
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
-from http_stub import Answer, serving
 from pydantic import BaseModel
 
-from aitbc.protocol.ids import short_booking_id
+import samples
+from aitbc.protocol.ids import gpu_id, short_booking_id
 from aitbc.protocol.messages import Heartbeat, Receipt, Terms
 from aitbc.protocol.metering import (
     SignedHeartbeat,
@@ -23,13 +24,18 @@ from aitbc.protocol.wire import (
     HeartbeatAnswer,
     Market,
     Problem,
+    SignedListing,
     SignedReceipt,
 )
 from aitbc.signing import sign
+from http_stub import Answer, serving
 
 
 class StubCoordinator:
-    """`down` answers nothing; `refusals` are (status, code) for the next heartbeats."""
+    """`down` answers nothing; `refusals` are (status, code) for the next heartbeats.
+
+    `asked` is set once somebody looks for bookings.
+    """
 
     def __init__(
         self, market: Market, attester: LocalAccount, session_key: str, clock: Callable[[], int]
@@ -39,6 +45,8 @@ class StubCoordinator:
         self.session_key = session_key
         self.clock = clock
         self.bookings: dict[str, tuple[Terms, str | None]] = {}
+        self.listings: dict[str, SignedListing] = {}
+        self.asked = Event()
         self.heartbeats: list[Heartbeat] = []
         self.refusals: list[tuple[int, str]] = []
         self.lose_answers = 0
@@ -51,14 +59,30 @@ class StubCoordinator:
     def close(self) -> None:
         self._serving.close()
 
-    def add(self, terms: Terms, gpu_id: str | None = "g-7k3m9q") -> str:
+    def offer(self, provider: LocalAccount, **changes: object) -> str:
+        """Take a listing that `provider` signs; its digest."""
+        listing = samples.listing(provider.address).model_copy(update=changes)
+        signature = sign(provider, listing, self.market.domain)
+        digest = "0x" + listing.digest(self.market.domain).hex()
+        self.listings[digest] = SignedListing(listing=listing, signature=signature)
+        return digest
+
+    def add(self, terms: Terms) -> str:
+        """A booking of the GPU whose listing its terms name."""
         booking_id = terms.booking_id(self.market.domain)
-        self.bookings[booking_id] = (terms, gpu_id)
+        listing = self.listings[terms.listing].listing
+        self.bookings[booking_id] = (terms, gpu_id(listing.provider, listing.salt))
         return booking_id
 
     def page(self) -> tuple[int, BaseModel]:
+        self.asked.set()
         items = [self._booking(booking, *rest) for booking, rest in self.bookings.items()]
         return 200, BookingPage(items=items, next_cursor=None)
+
+    def listing(self, digest: str) -> tuple[int, BaseModel]:
+        if digest not in self.listings:
+            return self._problem(404, "unknown-listing")
+        return 200, self.listings[digest]
 
     def grant(self, signed: SignedSessionGrant) -> tuple[int, BaseModel]:
         if signed.grant.signer(self.market.domain, signed.signature) != signed.grant.provider:
@@ -118,7 +142,9 @@ class StubCoordinator:
     def respond(self, method: str, path: str, body: bytes) -> Answer | None:
         if self.down:
             return None
-        if method == "GET":
+        if method == "GET" and "/listings/" in path:
+            status, model = self.listing(path.rsplit("/", 1)[-1])
+        elif method == "GET":
             status, model = self.page()
         elif path.endswith("/sessions"):
             status, model = self.grant(SignedSessionGrant.model_validate_json(body))

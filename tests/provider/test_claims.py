@@ -38,7 +38,11 @@ def plan(lab: EscrowLab, *bookings: ServedBooking) -> claims.Plan:
 
 def collect(lab: EscrowLab, wanted: claims.Plan) -> list[claims.Collected]:
     sent: list[str] = []
-    done = [claims.claim(lab.escrow, lab.provider, item, sent.append) for item in wanted.claims]
+    outcome = claims.collect(lab.escrow, lab.provider, wanted, sent.append)
+    assert outcome.failed == ()
+    done = [item for _, item in outcome.claimed]
+    if outcome.withdrawn is not None:
+        done.append(outcome.withdrawn)
     assert sent == [item.tx_hash for item in done]
     return done
 
@@ -114,7 +118,37 @@ def test_what_a_failed_payment_left_is_withdrawn(lab: EscrowLab) -> None:
     due = AMOUNT - fee(AMOUNT, FEE_BPS)
     assert found.owed == due
     assert not found.empty
-    sent: list[str] = []
-    done = claims.withdraw(lab.escrow, lab.provider, sent.append)
-    assert (done.paid, done.tx_hash) == (due, sent[0])
+    (done,) = collect(lab, found)
+    assert done.paid == due
     assert plan(lab).empty
+
+
+def test_a_withdrawal_that_is_refused_keeps_no_claim_back(lab: EscrowLab) -> None:
+    settled, served_still = lab.fund(AMOUNT), lab.fund(AMOUNT)
+    lab.move_to(settled.ends_at)
+    lab.refuse_payments(lab.provider.address)
+    lab.settle_many(settled)
+    found = plan(lab, served(lab, served_still, lab.receipt(served_still, AMOUNT)))
+    (wanted,), (skipped,) = found.claims, found.skipped
+    assert wanted.booking_id == lab.id(served_still)
+    assert found.owed == 0
+    assert found.gas_cost > 0
+    assert skipped.booking_id is None
+    assert "the contract refuses" in skipped.reason
+
+
+def test_what_is_refused_meanwhile_keeps_nothing_else_back(lab: EscrowLab) -> None:
+    gone, owed, still = (lab.fund(AMOUNT) for _ in range(3))
+    lab.move_to(owed.ends_at)
+    lab.refuse_payments(lab.provider.address)
+    lab.settle_many(owed)
+    lab.accept_payments(lab.provider.address)
+    bookings = [served(lab, terms, lab.receipt(terms, AMOUNT)) for terms in (gone, still)]
+    wanted = plan(lab, *bookings)
+    lab.settle_many(gone)
+    outcome = claims.collect(lab.escrow, lab.provider, wanted, lambda _: None)
+    assert [booking_id for booking_id, _ in outcome.claimed] == [lab.id(still)]
+    assert outcome.withdrawn is not None
+    (failed,) = outcome.failed
+    assert failed.booking_id == lab.id(gone)
+    assert "the contract refuses" in str(failed.error)

@@ -10,11 +10,17 @@ from typing import Any
 
 import pytest
 
-from aitbc.keystore import Keystore
+from aitbc.protocol.messages import Receipt
 from aitbc.protocol.units import parse_amount
+from aitbc.protocol.wire import SignedReceipt
+from aitbc.provider import claims
+from aitbc.provider.storage import BookingStore, ServedBooking
+from aitbc.signing import sign
 from escrow_lab import EscrowLab, user
+from in_process import run_here
 from local_market import Node, User, write_secret
 from stub_coordinator import StubCoordinator
+from wallets import give_wallet
 
 AMOUNT = 10**15
 
@@ -43,8 +49,7 @@ def host(lab: EscrowLab, coordinator: StubCoordinator, tmp_path: Path) -> Iterat
     secret = write_secret(tmp_path / "passphrase")
     somebody = user(tmp_path / "home", secret, lab.node.rpc_url, coordinator.url)
     lab.profile(somebody.home)
-    key = "0x" + bytes(lab.provider.key).hex()
-    Keystore(somebody.home / "keystore").import_key("default", key, secret.read_text().strip())
+    give_wallet(somebody.home / "keystore", secret, account=lab.provider)
     yield somebody
     for process in somebody.background:
         process.stop()
@@ -54,8 +59,8 @@ def book(lab: EscrowLab, coordinator: StubCoordinator, length: int) -> Any:
     """A booking in real time that starts in two seconds."""
     now = max(real_time(), lab.now)
     times = {"fund_by": now + 2, "starts_at": now + 2, "ends_at": now + 2 + length}
-    terms = lab.fund(AMOUNT, **times)
-    coordinator.add(terms, None)
+    terms = lab.fund(AMOUNT, listing=coordinator.offer(lab.provider), **times)
+    coordinator.add(terms)
     return terms
 
 
@@ -65,7 +70,7 @@ def test_session_serve_and_claim_without_a_coordinator(
     session = host.json("provider", "session", "create", "--days", "3")
     assert session["provider"] == lab.provider.address
     assert session["session_key"] == coordinator.session_key
-    assert session["expires_at"] == coordinator.expires_at
+    assert isinstance(session["expires_at"], int)
     assert host.json("provider", "session", "show") == session
     assert (host.home / "provider" / "session.json").stat().st_mode & 0o777 == 0o600
 
@@ -74,6 +79,7 @@ def test_session_serve_and_claim_without_a_coordinator(
     server = locked.start(
         *("provider", "serve", "--until-idle", "--interval", "1", "--format", "json")
     )
+    assert coordinator.asked.wait(60)
     terms = book(lab, coordinator, length=4)
     assert server.wait(60) == 0, server.tail()
     events = [json.loads(line) for line in server.lines]
@@ -102,6 +108,38 @@ def test_session_serve_and_claim_without_a_coordinator(
     assert nothing.returncode == 0
     assert "there is nothing to claim" in nothing.stderr
     assert "closed already" in nothing.stderr
+
+
+def test_one_claim_that_fails_neither_stops_nor_hides_the_rest(
+    lab: EscrowLab, host: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = max(real_time(), lab.now)
+    times = {"fund_by": now + 60, "starts_at": now + 60, "ends_at": now + 120}
+    first, second = lab.fund(AMOUNT, **times), lab.fund(AMOUNT, **times)
+    store = BookingStore(host.home / "provider" / "bookings")
+    for terms in (first, second):
+        # A buyer's receipt needs no clock: one may sign away one's own money at any time.
+        receipt = Receipt(booking_id=lab.id(terms), earned=AMOUNT // 4)
+        signature = sign(lab.buyer, receipt, lab.escrow.domain)
+        signed = SignedReceipt(receipt=receipt, signature=signature)
+        store.put(ServedBooking(booking_id=lab.id(terms), gpu_id=None, terms=terms, receipt=signed))
+    plan = claims.plan
+
+    def plan_then_lose_one(*arguments: Any) -> claims.Plan:
+        found = plan(*arguments)
+        lab.cancel(lab.provider, terms_of[found.claims[0].booking_id])
+        return found
+
+    terms_of = {lab.id(terms): terms for terms in (first, second)}
+    monkeypatch.setattr(claims, "plan", plan_then_lose_one)
+    done = run_here(host, "provider", "claim", "--yes", "--format", "json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    (claimed,), (failed,) = told["claims"], told["failed"]
+    assert {claimed["id"], failed["id"]} == terms_of.keys()
+    assert "the contract refuses" in failed["reason"]
+    assert lab.escrow.slot(claimed["id"]).remaining == AMOUNT - AMOUNT // 4
+    assert "1 could not be collected" in json.loads(done.stderr.splitlines()[-1])["error"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -139,7 +177,7 @@ def test_a_signal_ends_it_with_a_last_heartbeat(
 )
 def test_bad_input(host: User, arguments: list[str], code: int, says: str) -> None:
     before = sorted(host.home.rglob("*"))
-    done = host.run("provider", *arguments)
+    done = run_here(host, "provider", *arguments)
     assert done.returncode == code, done.stderr
     assert says in done.stderr.splitlines()[0]
     assert done.stdout == ""
@@ -150,7 +188,7 @@ def test_a_coordinator_that_refuses_the_grant_leaves_nothing(
     host: User, coordinator: StubCoordinator
 ) -> None:
     coordinator.down = True
-    done = host.run("provider", "session", "create")
+    done = run_here(host, "provider", "session", "create")
     assert done.returncode == 1
     assert "cannot reach the coordinator" in done.stderr
     assert not (host.home / "provider").exists()

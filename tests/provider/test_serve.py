@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import samples
 from eth_account import Account
 
+import samples
 from aitbc.chain.escrow import ZERO_ADDRESS, Slot
 from aitbc.client import Coordinator
 from aitbc.errors import ChainError, CoordinatorError, WalletError
+from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.messages import Receipt, Terms
 from aitbc.protocol.states import EscrowState
-from aitbc.protocol.wire import SignedReceipt
-from aitbc.provider.serve import Links, Report, Server, receipt_problem
+from aitbc.protocol.wire import Problem, SignedListing, SignedReceipt
+from aitbc.provider.checks import receipt_problem
+from aitbc.provider.serve import Links, Report, Server
 from aitbc.provider.session import create_session
 from aitbc.provider.storage import BookingStore
 from aitbc.signing import sign
@@ -88,7 +90,7 @@ class Host:
             "fund_by": NOW,
             "starts_at": NOW + starts_in,
             "ends_at": NOW + starts_in + length,
-            "listing": "0x" + "00" * 32,
+            "listing": self.stub.offer(PROVIDER),
             "salt": len(self.slots),
         }
         terms = Terms.model_validate(fields | changes)
@@ -108,6 +110,7 @@ class Host:
         """A new process: nothing survives from an earlier one but the disk."""
         links = Links(
             open_bookings=lambda: self.client.bookings(provider=PROVIDER.address, open=True).items,
+            listing=self.client.listing,
             send=self.client.heartbeat,
             slot=self.slot,
             telemetry=lambda _: '{"utilisation_percent": 87}',
@@ -184,7 +187,7 @@ def test_only_the_wanted_gpu_is_served(host: Host) -> None:
     host.book()
     host.server(gpu_id="g-000000").run(once=True)
     assert host.reports == []
-    host.server(gpu_id="g-7k3m9q").run(once=True)
+    host.server(gpu_id=gpu_id(PROVIDER.address, 1)).run(once=True)
     assert host.events("accepted")
 
 
@@ -308,6 +311,20 @@ def test_it_stops_when_the_chain_says_so(host: Host) -> None:
     assert host.stub.intervals(booking)[-1][1] <= NOW + 30
 
 
+def test_one_stale_answer_of_a_node_gives_nothing_up(host: Host) -> None:
+    booking = host.book(starts_in=5)
+    slot = host.slots[booking]
+    host.clock.at = {
+        NOW + 29: lambda: host.close_on_chain(booking),
+        NOW + 30: lambda: host.slots.update({booking: slot}),
+    }
+    host.server(interval=1).run(until_idle=True)
+    assert host.events("stopped") == ["the booking is closed on-chain"]
+    assert len(host.events("accepted")) == 2
+    assert host.stored(booking).covered_until == NOW + 65
+    assert host.stub.used(booking) >= 58
+
+
 def test_it_stops_when_a_heartbeat_is_for_a_closed_booking(host: Host) -> None:
     booking = host.book(starts_in=5)
     host.clock.at = {NOW + 30: lambda: host.stub.refusals.append((409, "booking-closed"))}
@@ -353,6 +370,33 @@ def disputed(host: Host, booking: str) -> None:
     host.slots[booking] = replace(host.slots[booking], state=EscrowState.DISPUTED)
 
 
+def refused_by_the_coordinator(host: Host, booking: str) -> None:
+    terms, _ = host.stub.bookings[booking]
+    host.stub.bookings[booking] = (terms, None)
+
+
+def of_another_gpu(host: Host, booking: str) -> None:
+    terms, _ = host.stub.bookings[booking]
+    host.stub.bookings[booking] = (terms, gpu_id(PROVIDER.address, 2))
+
+
+def with_another_listing(host: Host, booking: str) -> None:
+    digest = host.stub.bookings[booking][0].listing
+    cheaper = host.stub.offer(PROVIDER, floor_price=1)
+    host.stub.listings[digest] = host.stub.listings[cheaper]
+
+
+def with_a_forged_listing(host: Host, booking: str) -> None:
+    digest = host.stub.bookings[booking][0].listing
+    listing = host.stub.listings[digest].listing
+    forged = sign(STRANGER, listing, DOMAIN)
+    host.stub.listings[digest] = SignedListing(listing=listing, signature=forged)
+
+
+def without_its_listing(host: Host, booking: str) -> None:
+    del host.stub.listings[host.stub.bookings[booking][0].listing]
+
+
 @pytest.mark.parametrize(
     ("lie", "says"),
     [
@@ -361,6 +405,11 @@ def disputed(host: Host, booking: str) -> None:
         (of_another_provider, "its terms pay another provider"),
         (with_other_terms, "its id is not that of its terms"),
         (paying_another, "the escrow holds no money for it"),
+        (refused_by_the_coordinator, "the coordinator refused it: no quote offered it"),
+        (of_another_gpu, "its listing is another GPU's"),
+        (with_another_listing, "its listing is not the one that its terms name"),
+        (with_a_forged_listing, "its listing is not signed by its provider"),
+        (without_its_listing, "the coordinator does not have the listing that its terms name"),
     ],
 )
 def test_what_the_coordinator_names_is_verified_on_chain(
@@ -373,6 +422,41 @@ def test_what_the_coordinator_names_is_verified_on_chain(
     assert host.stub.heartbeats == []
     assert host.events("skipped") == [says]
     assert host.store.get(booking) is None
+
+
+def test_another_providers_listing_sells_nothing(host: Host) -> None:
+    host.book(starts_in=0, listing=host.stub.offer(STRANGER))
+    host.server().run(once=True)
+    assert host.events("skipped") == ["its listing is another provider's"]
+
+
+@pytest.mark.parametrize(("amount", "event"), [(300, "accepted"), (299, "skipped"), (1, "skipped")])
+def test_a_booking_pays_at_least_the_floor(host: Host, amount: int, event: str) -> None:
+    host.book(
+        starts_in=0,
+        length=60,
+        amount=amount,
+        # A minute of it is 299 and a part of the next base unit.
+        listing=host.stub.offer(PROVIDER, floor_price=300 * 60 - 1),
+    )
+    host.server().run(once=True)
+    told = [report for report in host.reports if report.event in {"accepted", "skipped"}]
+    assert [report.event for report in told] == [event]
+    if event == "skipped":
+        assert told[0].message == f"it pays {amount} base units, its listing's floor is 300"
+
+
+def test_a_listing_that_cannot_be_had_now_is_asked_for_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booking = host.book(starts_in=5)
+    listing = host.stub.listing
+    busy = Problem(title="busy", status=503, code="database-unavailable", detail="busy")
+    monkeypatch.setattr(host.stub, "listing", lambda _: (503, busy))
+    host.clock.at = {NOW + 10: lambda: setattr(host.stub, "listing", listing)}
+    host.server().run(until_idle=True)
+    assert any("cannot verify the booking" in message for message in host.events("retrying"))
+    assert host.stub.used(booking) > 0
 
 
 def test_funded_after_a_refusal_it_is_served(host: Host) -> None:
@@ -398,11 +482,31 @@ def test_an_expired_session_ends_it(host: Host) -> None:
         host.server().run()
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, None), (429, None), (403, None), (404, "no-such-path"), (503, "database-unavailable")],
+)
+def test_what_a_proxy_says_ends_nothing(host: Host, status: int, code: str | None) -> None:
+    booking = host.book(starts_in=5)
+    server = host.server()
+    ask = server._links.open_bookings
+
+    def fail_at_first() -> Any:
+        if host.clock.now < NOW + 10:
+            raise CoordinatorError("not now", status=status, problem=code)
+        return ask()
+
+    server._links = replace(server._links, open_bookings=fail_at_first)
+    server.run(until_idle=True)
+    assert "not now" in host.events("retrying")
+    assert host.stub.used(booking) > 0
+
+
 def test_a_refused_request_is_not_retried_for_ever(host: Host) -> None:
     links = host.server()._links
 
     def refuse() -> Any:
-        raise CoordinatorError("no", status=422)
+        raise CoordinatorError("no", status=422, problem="invalid")
 
     server = Server(
         replace(links, open_bookings=refuse), MARKET, host.session, host.store, print, interval=1

@@ -1,6 +1,7 @@
 """The installed `aitbc-coordinator`, as a process, against a real node and a real escrow."""
 
 import json
+import logging
 import signal
 import socket
 import stat
@@ -12,13 +13,18 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from eth_account import Account
 from web3 import Web3
 
+from aitbc.files import write_private
 from aitbc.protocol import wire
-from aitbc.protocol.artifacts import load_artifact
+from aitbc_coordinator.main import main
 from aitbc_coordinator.settings import home_path
+from deploying import deploy
+from in_process import run_main
 from local_market import BIN, Node, Process, clean_environment
+from wallets import give_operator_keys
 
 PROGRAM = str(BIN / "aitbc-coordinator")
 PREFIX = "AITBC_COORDINATOR_"
@@ -44,6 +50,16 @@ class Operator:
             check=False,
         )
 
+    def run_here(self, *args: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """As `run`, in this process."""
+        return run_main(main, self.env(**settings), *args)
+
+    def give_keys(self) -> None:
+        """Keys that unlock at once, before the first `init`."""
+        passphrase_file = self.home / "passphrase"
+        write_private(passphrase_file, "quick\n")
+        give_operator_keys(self.home, passphrase_file)
+
     def init(self, *args: str) -> dict[str, Any]:
         done = self.run("init", "--json", *args)
         assert done.returncode == 0, done.stderr
@@ -52,13 +68,31 @@ class Operator:
 
     def refused(self, *args: str, code: int = 1, **settings: str) -> str:
         """The one line that says why, after a check that it is one."""
-        done = self.run(*args, **settings)
+        return self.reason(self.run(*args, **settings), code)
+
+    def refused_here(self, *args: str, code: int = 1, **settings: str) -> str:
+        """As `refused`, in this process."""
+        return self.reason(self.run_here(*args, **settings), code)
+
+    @staticmethod
+    def reason(done: subprocess.CompletedProcess[str], code: int) -> str:
         assert done.returncode == code, (done.stdout, done.stderr)
         assert done.stdout == ""
         assert "Traceback" not in done.stderr
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, done.stderr
         return done.stderr
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """The program configures logging; in this process that is taken back."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    configured = structlog.get_config()
+    yield
+    root.handlers[:], root.level = before
+    structlog.configure(**configured)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +111,7 @@ def operator(tmp_path: Path) -> Operator:
 def initialised(tmp_path_factory: pytest.TempPathFactory) -> Operator:
     """An operator with keys and no escrow, which no test changes."""
     made = Operator(tmp_path_factory.mktemp("initialised") / "home")
+    made.give_keys()
     made.init()
     return made
 
@@ -85,14 +120,15 @@ def initialised(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 def configured(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Operator:
     """An operator whose escrow is deployed, before anything was served."""
     made = Operator(tmp_path_factory.mktemp("operator") / "home")
+    made.give_keys()
     keys = made.init()
     record = made.home.parent / "deployments.json"
     record.write_text(
         json.dumps(
             [
-                deploy(node, keys["attester"]),
+                deployed(node, keys["attester"]),
                 {"contract": "TestDollar", "address": "0x" + "01" * 20},
-                deploy(node, str(Account.create().address)),
+                deployed(node, str(Account.create().address)),
             ]
         )
     )
@@ -100,19 +136,15 @@ def configured(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Operator
     return made
 
 
-def deploy(node: Node, attester: str) -> dict[str, Any]:
+def deployed(node: Node, attester: str) -> dict[str, Any]:
     """Deploys the shipped escrow; its record, as the deploy script writes it."""
-    artifact = load_artifact("NativeEscrow")
-    factory = node.web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-    zero = "0x" + "00" * 20
-    deployment = factory.constructor(attester, zero, 100, node.faucet, 86_400)
-    sent = deployment.transact({"from": node.faucet})
-    receipt = node.web3.eth.wait_for_transaction_receipt(sent, 60, 0.1)
+    constructor = (attester, "0x" + "00" * 20, 100, node.faucet, 86_400)
+    address, block = deploy(node.web3, "NativeEscrow", *constructor)
     return {
         "contract": "NativeEscrow",
-        "address": receipt["contractAddress"],
+        "address": address,
         "chain_id": node.chain_id,
-        "deploy_block": receipt["blockNumber"],
+        "deploy_block": block,
         "constructor": {"attester": attester, "feeBps": 100},
     }
 
@@ -140,6 +172,7 @@ def test_init_makes_keys_for_their_owner_alone_and_says_what_comes_next(
 
 
 def test_init_goes_on_where_it_stopped(operator: Operator) -> None:
+    operator.give_keys()
     keys = operator.init("--set", "quote_seconds=7")
     (operator.home / "keys" / "relayer.json").unlink()
     again = operator.init("--set", "market_name=mine")
@@ -152,11 +185,12 @@ def test_init_goes_on_where_it_stopped(operator: Operator) -> None:
 
 def test_a_passphrase_file_of_ones_own(operator: Operator, tmp_path: Path) -> None:
     file = tmp_path / "own"
-    missing = operator.refused("init", passphrase_file=str(file))
+    missing = operator.refused_here("init", passphrase_file=str(file))
     assert str(file) in missing
     file.write_text("\n")
-    assert "empty" in operator.refused("init", passphrase_file=str(file))
+    assert "empty" in operator.refused_here("init", passphrase_file=str(file))
     file.write_text("correct horse\n")
+    give_operator_keys(operator.home, file)
     assert operator.run("init", passphrase_file=str(file)).returncode == 0
     assert not (operator.home / "passphrase").exists()
     assert str(file) in (operator.home / "config.toml").read_text()
@@ -177,7 +211,7 @@ def test_init_notices_a_passphrase_that_does_not_open_the_keys(
     # Where both it and the configuration are lost, a new one would open nothing either.
     for name in ("config.toml", "passphrase"):
         (operator.home / name).unlink()
-    assert "cannot read the passphrase file" in operator.refused("init")
+    assert "cannot read the passphrase" in operator.refused("init")
     assert [path.name for path in operator.home.rglob("*.*")] == ["relayer.json"]
 
 
@@ -210,7 +244,7 @@ def test_what_init_cannot_use_changes_no_configuration(
     initialised: Operator, args: list[str], message: str
 ) -> None:
     before = (initialised.home / "config.toml").read_bytes()
-    assert message in initialised.refused("init", *args, code=2)
+    assert message in initialised.refused_here("init", *args, code=2)
     assert (initialised.home / "config.toml").read_bytes() == before
 
 
@@ -222,7 +256,7 @@ def test_init_takes_the_newest_escrow_of_its_attester(
     assert own["address"] in (configured.home / "config.toml").read_text()
 
     def refused(*args: str, code: int = 1) -> str:
-        return initialised.refused("init", "--rpc", node.rpc_url, *args, code=code)
+        return initialised.refused_here("init", "--rpc", node.rpc_url, *args, code=code)
 
     native = ["--contract", "NativeEscrow", "--deploy-block", "1"]
     before = (initialised.home / "config.toml").read_bytes()
@@ -279,13 +313,13 @@ def test_it_serves_until_it_is_told_to_stop(
 def test_what_keeps_it_from_serving(
     configured: Operator, settings: dict[str, str], code: int, message: str
 ) -> None:
-    said = configured.refused("serve", code=code, **{"port": "0", **settings})
+    said = configured.refused_here("serve", code=code, **{"port": "0", **settings})
     assert message in said
     assert "hunter2" not in said
 
 
 def test_another_attesters_escrow_is_not_served(configured: Operator, node: Node) -> None:
-    foreign = deploy(node, str(Account.create().address))["address"]
+    foreign = deployed(node, str(Account.create().address))["address"]
     assert "attester" in configured.refused("serve", "--port", "0", escrow=foreign)
 
 
@@ -296,7 +330,7 @@ def test_a_port_in_use_is_named(configured: Operator) -> None:
 
 
 def test_a_configuration_file_that_makes_no_sense(operator: Operator) -> None:
-    assert "aitbc-coordinator init" in operator.refused("serve", code=2)
+    assert "aitbc-coordinator init" in operator.refused_here("serve", code=2)
     operator.home.mkdir()
     for content, message in (
         ("chain_id = [", "config.toml"),
@@ -304,7 +338,7 @@ def test_a_configuration_file_that_makes_no_sense(operator: Operator) -> None:
         ('home = "/tmp"', "AITBC_COORDINATOR_HOME"),
     ):
         (operator.home / "config.toml").write_text(content)
-        assert message in operator.refused("serve", code=2)
+        assert message in operator.refused_here("serve", code=2)
 
 
 def test_migrate_makes_the_database(configured: Operator, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from deploying import deploy
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
@@ -28,6 +27,7 @@ from aitbc_coordinator.settlement import models, outbox, repository
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
+from deploying import deploy
 
 COIN = 10**18
 GWEI = 10**9

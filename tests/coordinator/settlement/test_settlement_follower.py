@@ -7,6 +7,7 @@ from settling import check_settled_once, due_booking, finish
 from sqlmodel import select
 
 from aitbc.errors import ChainError
+from aitbc.protocol.events import Funded
 from aitbc_coordinator.settlement import follower, models, repository
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.models import RelayState
@@ -88,6 +89,27 @@ def test_a_cancellation_that_a_deep_reorg_takes_back_reserves_the_gpu_again(
         world.quote(starts_at=terms.starts_at)
 
 
+def test_a_booking_whose_gpu_was_resold_is_refused_when_a_reorg_opens_it_again(
+    world: World, coordinator: Coordinator
+) -> None:
+    terms = world.quote(starts_at=world.context.now() + 1000)
+    world.fund(terms)
+    coordinator.follow()
+    world.cancel(terms, by=world.buyer)
+    coordinator.follow()
+    resold = world.quote(starts_at=terms.starts_at)
+    world.node.call("anvil_reorg", 3, [])
+    coordinator.follow()
+    booking = world.booking(terms)
+    assert (booking.status, booking.gpu_id) == ("refused", None)
+    world.fund(resold)
+    coordinator.follow()
+    assert world.booking(resold).gpu_id == world.gpu_id
+    finish(world)
+    assert world.booking(terms).refunded == terms.amount
+    world.check_conservation(terms, resold)
+
+
 def test_a_refusal_stands_when_a_reorg_replays_its_funding(
     world: World, coordinator: Coordinator
 ) -> None:
@@ -158,6 +180,45 @@ def test_a_range_that_the_node_refuses_is_halved_until_it_passes(
     assert world.cursor_block() == head - world.context.settings.confirmations
     assert asked[:4] == sorted(asked[:4], reverse=True)
     assert asked[3] <= 8 < asked[2]
+
+
+def without_fundings(world: World, patch: pytest.MonkeyPatch) -> None:
+    """The node does not have the logs of its newest blocks yet, and does not say so."""
+    honest = world.escrow.events
+
+    def lagging(first: int, last: int) -> list:
+        return [event for event in honest(first, last) if not isinstance(event, Funded)]
+
+    patch.setattr(world.escrow, "events", lagging)
+
+
+def test_a_funding_that_the_node_left_out_is_looked_up_later(
+    world: World, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = world.quote()
+    world.fund(terms)
+    with monkeypatch.context() as patch:
+        without_fundings(world, patch)
+        coordinator.follow()
+    assert world.client.get(f"/v1/bookings/{world.id_of(terms)}").status_code == 404
+    world.cancel(terms, by=world.provider)
+    coordinator.follow()
+    booking = world.booking(terms)
+    assert (booking.status, booking.gpu_id) == ("cancelled", world.gpu_id)
+    assert [reference.event for reference in booking.transactions] == ["Funded", "Cancelled"]
+    world.check_conservation(terms)
+
+
+def test_events_of_a_booking_that_was_never_funded_are_reported(
+    world: World, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = world.quote()
+    world.fund(terms)
+    world.cancel(terms, by=world.provider)
+    without_fundings(world, monkeypatch)
+    monkeypatch.setattr(world.escrow, "funded_event", lambda *_: None)
+    with pytest.raises(ChainError, match="was never funded since the deploy block"):
+        coordinator.follow()
 
 
 def test_a_block_that_the_node_always_refuses_is_reported(

@@ -177,6 +177,13 @@ def test_an_expired_session_is_refused(served: Served) -> None:
     check_refused(served.beat(), 403, "wrong-signer")
 
 
+@pytest.mark.parametrize(("beyond", "status"), [(0, 200), (1, 403)])
+def test_a_session_covers_no_time_after_its_end(served: Served, beyond: int, status: int) -> None:
+    expires_at = served.clock.now + 2
+    served.grant(expires_at=expires_at)
+    assert served.beat(covers_until=expires_at + beyond).status_code == status
+
+
 def test_a_replayed_heartbeat_is_refused_and_a_repeated_one_is_answered_again(
     served: Served,
 ) -> None:

@@ -5,7 +5,7 @@ from escrow_world import FEE_RECIPIENT, Coordinator, World, event_names
 
 from aitbc.protocol.messages import Completion, Receipt
 from aitbc.protocol.metering import Evidence
-from aitbc_coordinator.settlement import outbox
+from aitbc_coordinator.settlement import attestations, outbox
 from aitbc_coordinator.settlement.models import RelayState
 
 
@@ -148,6 +148,31 @@ def test_terms_that_were_never_offered_are_refused_and_refunded_at_once(
     assert (booking.status, booking.refunded, booking.gpu_id) == ("settled", 1, None)
     assert world.context.now() < terms.ends_at
     world.check_conservation(terms)
+
+
+def test_payouts_go_before_refusals_and_never_with_them(
+    world: World, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = world.quote()
+    dust = terms.model_copy(update={"amount": 1, "ends_at": terms.ends_at - 1})
+    for funded in (dust, terms):
+        world.fund(funded)
+    world.pass_grace(terms)
+    coordinator.follow()
+    with monkeypatch.context() as patch:
+        patch.setattr(attestations, "BOOKINGS_PER_PASS", 1)
+        coordinator.settler.attest()
+    assert not world.attestation(terms).refused
+    coordinator.settler.attest()
+    with world.context.database.session() as session:
+        # As when the refusal had waited for longer.
+        outbox.find_attestation(session, world.id_of(dust)).id = 0  # type: ignore[union-attr]
+    assert world.attestation(dust).refused
+    coordinator.settler.settle()
+    batches = [row.batch_id for row in world.transactions()]
+    assert batches == [world.attestation(row).batch_id for row in (terms, dust)]
+    coordinator.settle()
+    assert {world.booking(row).status for row in (terms, dust)} == {"settled"}
 
 
 def test_a_batch_survives_one_of_its_bookings_being_cancelled_meanwhile(

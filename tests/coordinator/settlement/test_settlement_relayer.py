@@ -1,5 +1,6 @@
 """Transactions that do not get through, and batches that cannot be made."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from settling import book_each, check_settled_once, due_booking, finish, persist
 from aitbc.errors import ChainError
 from aitbc_coordinator.context import Attester
 from aitbc_coordinator.settlement import models, outbox, relayer
-from aitbc_coordinator.settlement.models import RelayState
+from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState
 
 
 def test_a_stuck_transaction_is_replaced_at_a_higher_fee(world: World) -> None:
@@ -134,7 +135,7 @@ def test_a_nonce_that_another_program_took_is_given_up_for_another(world: World)
 def test_a_relayer_without_coin_says_so_and_resumes_when_topped_up(world: World) -> None:
     terms = due_booking(world)
     world.node.give_coin(world.relayer_account.address, 0)
-    for _ in range(2):
+    for _ in range(relayer.MAX_REFUSALS + 1):
         with pytest.raises(ChainError, match="too little coin"):
             world.restart().settler.step()
     assert len(world.transactions()) == 1
@@ -175,6 +176,88 @@ def test_a_batch_that_needs_too_much_gas_is_split(
     assert sum(sizes) == 5
     assert len(sizes) > 1
     assert all(row.gas <= 220_000 for row in world.transactions())
+
+
+@pytest.fixture
+def limit_blocks(world: World) -> Iterator[Callable[[int], None]]:
+    """Makes the node's blocks hold so much gas."""
+    usual = world.node.web3.eth.get_block("latest")["gasLimit"]
+
+    def limit(gas: int) -> None:
+        world.node.call("evm_setBlockGasLimit", hex(gas))
+        world.node.mine()
+
+    yield limit
+    limit(usual)
+
+
+def test_a_batch_that_no_block_holds_is_split(
+    world: World, limit_blocks: Callable[[int], None]
+) -> None:
+    booked = book_each(world, 5)
+    # Enough for one refund: with five, the escrow lacks gas however much the node allows.
+    limit_blocks(180_000)
+    for _ in range(2):
+        finish(world)
+    check_settled_once(world, *booked)
+    assert len(world.transactions()) == 5
+    assert {world.attestation(terms).attempts for terms in booked} == {0}
+
+
+def test_a_booking_that_no_block_holds_is_given_up(
+    world: World, limit_blocks: Callable[[int], None]
+) -> None:
+    terms = due_booking(world)
+    limit_blocks(60_000)
+    for _ in range(2):
+        finish(world)
+    assert world.transactions() == []
+    assert world.restart().settler.stuck() == [world.booking(terms).short_id]
+
+
+def test_a_batch_that_fits_into_a_block_only_without_its_margin_is_split(
+    world: World, limit_blocks: Callable[[int], None]
+) -> None:
+    booked = book_each(world, 2)
+    coordinator = world.restart()
+    coordinator.settler.attest()
+    items = coordinator.settler._next_batch()
+    call = coordinator.relayer.prepare(coordinator.settler._call(items))
+    assert call is not None
+    limit_blocks(call.gas - 1)
+    finish(world)
+    check_settled_once(world, *booked)
+    assert len(world.transactions()) == 2
+
+
+def test_a_transaction_that_no_node_takes_is_given_up_with_those_behind_it(world: World) -> None:
+    settings = world.context.settings.model_copy(update={"batch_size": 1})
+    world.context = replace(world.context, settings=settings)
+    booked = book_each(world, 2)
+    coordinator = world.restart()
+    coordinator.settler.attest()
+    coordinator.settler.settle()
+    row = world.transactions()[0]
+    with world.context.database.session() as session:
+        stored = session.get(models.RelayTransaction, row.id)
+        assert stored is not None
+        # Less than any transaction needs: refused for good.
+        stored.gas = 20_000
+        coordinator.relayer._signed(stored)
+    for _ in range(relayer.MAX_REFUSALS):
+        assert {found.state for found in world.transactions()} <= set(PENDING_STATES)
+        with pytest.raises(ChainError, match="the node refuses transaction"):
+            world.restart().settler.step()
+    assert [found.state for found in world.transactions()] == [RelayState.FAILED] * 2
+    finish(world)
+    check_settled_once(world, *booked)
+    attempts = {world.attestation(terms).attempts for terms in booked}
+    assert attempts == {0, 1}
+
+
+def test_a_tip_of_nothing_can_be_raised() -> None:
+    assert relayer.Fees(max_fee=8, priority_fee=0).bumped() == relayer.Fees(9, 1)
+    assert relayer.Fees(max_fee=0, priority_fee=0).bumped() == relayer.Fees(1, 1)
 
 
 def test_a_booking_that_alone_needs_too_much_gas_is_given_up(

@@ -125,5 +125,5 @@ def test_what_is_closed_is_not_attested(world: World, coordinator: Coordinator) 
     world.cancel(terms, by=world.provider)
     coordinator.follow()
     with world.context.database.session() as session:
-        attesting.attest(session, world.context, world.id_of(terms))
+        attesting.attest(world.context, session, world.id_of(terms))
     assert attestations(world) == []

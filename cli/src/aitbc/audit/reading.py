@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import requests
+from web3.exceptions import Web3RPCError
 
 from aitbc.chain.escrow import Escrow
 from aitbc.chain.node import NODE_FAILURES, node_call, reason
@@ -32,6 +33,18 @@ def pin_block(escrow: Escrow, number: int | None) -> Block:
         if number is not None and number > head:
             raise InvalidInput(f"block {number} is not there yet: the newest is {head}")
         return _block(escrow, head if number is None else number)
+
+
+def is_deployed(escrow: Escrow, block_number: int) -> bool | None:
+    """Whether the escrow's code is there at a block; None where the node no longer knows.
+
+    Raises ChainError when the node fails.
+    """
+    with node_call(f"the escrow's code at block {block_number} was read"):
+        try:
+            return bool(escrow.web3.eth.get_code(escrow.contract.address, block_number))
+        except Web3RPCError:
+            return None
 
 
 def check_unchanged(escrow: Escrow, block: Block) -> None:

@@ -13,7 +13,7 @@ from aitbc.chain.node import connect, node_call
 from aitbc.errors import UntrustedMarket
 from aitbc.protocol import events as escrow_events
 from aitbc.protocol.artifacts import EscrowName, load_artifact, runtime_matches
-from aitbc.protocol.events import EscrowEvent
+from aitbc.protocol.events import EscrowEvent, Funded
 from aitbc.protocol.messages import Domain, Terms
 from aitbc.protocol.states import EscrowState
 from aitbc.protocol.units import NATIVE_COIN, Coin
@@ -130,6 +130,17 @@ class Escrow:
         logs = self.web3.eth.get_logs(query)
         timestamps: dict[int, int] = {}
         return [self._decode(log, timestamps) for log in logs]
+
+    def funded_event(self, booking_id: str, from_block: int) -> Funded | None:
+        """The event by which a booking was funded in or after a block; None where there is none."""
+        query: FilterParams = {
+            "address": self.contract.address,
+            "fromBlock": from_block,
+            "toBlock": "latest",
+            "topics": [HexBytes(self.contract.events.Funded().topic), HexBytes(booking_id)],
+        }
+        found = [self._decode(log, {}) for log in self.web3.eth.get_logs(query)]
+        return next((event for event in found if isinstance(event, Funded)), None)
 
     def events_of(self, receipt_logs: list[LogReceipt]) -> list[EscrowEvent]:
         """The escrow's own events among a transaction's logs."""

@@ -49,7 +49,11 @@ ContractOption = Annotated[
 ]
 FromOption = Annotated[
     int | None,
-    typer.Option("--from-block", min=0, help="Where --escrow was deployed, or earlier."),
+    typer.Option(
+        "--from-block",
+        min=0,
+        help="Where the escrow was deployed, or earlier. Default: your market's, or 0.",
+    ),
 ]
 BlockOption = Annotated[
     int | None, typer.Option("--block", min=0, help="Audit at this block. Default: the newest.")
@@ -135,13 +139,14 @@ def _target(
 ) -> Target:
     rpc_url = rpc or session.rpc_url
     if address is None:
-        if contract is not None or from_block is not None:
-            raise InvalidInput("--contract and --from-block go with --escrow", hint="name it")
+        if contract is not None:
+            raise InvalidInput("--contract goes with --escrow", hint="name it")
         from aitbc.chain.escrow import open_checked
 
         market = session.market
         checked = open_checked(rpc_url, market)
-        return Target(checked, market.deploy_block, market.symbol, market.decimals)
+        first = market.deploy_block if from_block is None else from_block
+        return Target(checked, first, market.symbol, market.decimals)
 
     from eth_utils.address import is_hex_address
 
@@ -176,7 +181,10 @@ def _check_evidence(session: Session, target: Target, line: BookingLine) -> tupl
     except CoordinatorError as error:
         session.output.note(f"the evidence was not checked: {error}")
         return False, []
-    return True, evidence_problems(evidence, line, target.escrow.domain)
+    market, domain = session.profile.market, target.escrow.domain
+    pinned = market if market is not None and market.domain == domain else None
+    allowance = pinned.heartbeat_allowance if pinned is not None else None
+    return True, evidence_problems(evidence, line, domain, allowance)
 
 
 def _show_reconciliation(session: Session, target: Target, found: "Reconciliation") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aitbc.buying.quotes import verify_quote
+from aitbc.buying.quotes import fits, verify_quote
 from aitbc.cli import arguments
 from aitbc.cli.gpu import search_filters
 from aitbc.cli.lookup import PAGE, find_gpu, list_gpus
@@ -134,7 +134,9 @@ def _wish(session: Session, duration: str, start: str | None, max_price: str | N
 
 def _cheapest(session: Session, filters: dict[str, Any], wish: Wish) -> list[Gpu]:
     """The GPUs that fit and are free, cheapest first. Raises AitbcError where there is none."""
-    found = list_gpus(session, PAGE, **filters)
+    wanted = {name: filters[name] for name in ("region", "min_memory", "cuda")}
+    # The coordinator's search is a service; what it finds is held against the signed listings.
+    found = [gpu for gpu in list_gpus(session, PAGE, **filters) if fits(gpu.listing, **wanted)]
     soonest = wish.starts_at or int(time.time()) + session.market.quote_seconds
     free = [gpu for gpu in found if gpu.free_from <= soonest]
     if not free:
@@ -148,7 +150,12 @@ def _first_offer(session: Session, buyer: str, gpus: list[Gpu], wish: Wish) -> H
         try:
             return _ask(session, buyer, gpu, wish)
         except CoordinatorError as error:
-            if len(gpus) == 1 or error.problem not in {"taken", "not-listed", "too-expensive"}:
+            if len(gpus) == 1 or error.problem not in {
+                "taken",
+                "not-listed",
+                "too-expensive",
+                "changed",
+            }:
                 raise
     raise _nothing_free("others were quicker: none of the GPUs is free")
 
@@ -174,6 +181,12 @@ def _ask(session: Session, buyer: str, gpu: Gpu, wish: Wish) -> HeldQuote:
         SignedQuoteRequest(request=request, signature=signature)
     )
     verify_quote(market, request, signed)
+    if signed.gpu.listing != gpu.listing:
+        raise CoordinatorError(
+            f"GPU {gpu.id} was changed by its provider while it was quoted",
+            hint="look at it and ask again: aitbc marketplace gpu show " + gpu.id,
+            problem="changed",
+        )
     return HeldQuote(domain=market.domain, request=request, quote=signed)
 
 

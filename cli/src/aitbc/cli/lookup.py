@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
+from aitbc.buying.quotes import verify_listing
 from aitbc.cli.session import Session
 from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, UntrustedMarket
 from aitbc.protocol.ids import GPU_ID_CHARS, SHORTEST_PREFIX, names_booking
 from aitbc.protocol.messages import Terms
-from aitbc.protocol.wire import Booking, Gpu
+from aitbc.protocol.wire import Booking, Gpu, SignedListing
 from aitbc.records import OwnBooking, Records, safe_id
 
 PAGE = 200
@@ -49,8 +50,24 @@ def own_gpus(session: Session) -> list[Gpu]:
 def find_gpu(session: Session, text: str) -> Gpu:
     """The GPU of an id, of the name of one of one's own, or of a unique prefix of an id.
 
-    Raises AmbiguousId, CoordinatorError.
+    Raises AmbiguousId, CoordinatorError, and UntrustedMarket where the coordinator answers with
+    another GPU, or with a listing that its provider did not sign.
     """
+    gpu = _find_gpu(session, text)
+    if _GPU_ID.fullmatch(text) and gpu.id != text:
+        raise UntrustedMarket(
+            f"asked for GPU {text}, the coordinator answers with {gpu.id}",
+            hint="do not act on it",
+        )
+    verify_listing(
+        session.market.domain,
+        gpu.id,
+        SignedListing(listing=gpu.listing, signature=gpu.signature),
+    )
+    return gpu
+
+
+def _find_gpu(session: Session, text: str) -> Gpu:
     if _GPU_ID.fullmatch(text):
         return session.coordinator.gpu(text)
     found = next(filter(None, _gpus_called(session, text)), [])
@@ -72,7 +89,11 @@ def _gpus_called(session: Session, text: str) -> Iterator[list[Gpu]]:
     has_wallet = session.profile.wallet in session.keystore.names()
     if has_wallet and _NAME.fullmatch(text):
         own = list_gpus(session, MAX_SEARCHED, provider=session.address, name=text)
-        named = [gpu for gpu in own if gpu.listing.name == text]
+        named = [
+            gpu
+            for gpu in own
+            if gpu.listing.name == text and gpu.listing.provider == session.address
+        ]
         # Names are unique among listed GPUs only.
         yield [gpu for gpu in named if gpu.listed]
         yield named

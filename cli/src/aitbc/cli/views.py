@@ -104,12 +104,16 @@ def factors_view(price: Price) -> list[Record]:
 
 
 def quote_view(signed: SignedQuote, market: Market) -> Record:
-    terms = signed.terms
+    terms, listing = signed.terms, signed.gpu.listing
     return {
         "id": signed.id,
         "booking_id": signed.booking_id,
         "gpu_id": signed.gpu_id,
-        "gpu_name": signed.gpu.listing.name,
+        "gpu_name": listing.name,
+        "model": listing.model,
+        "memory_gib": listing.memory_gib,
+        "cuda_version": listing.cuda_version,
+        "region": listing.region,
         "provider": terms.provider,
         "amount": format_amount(terms.amount, market.decimals),
         "price_per_hour": format_amount(signed.price.per_hour, market.decimals),

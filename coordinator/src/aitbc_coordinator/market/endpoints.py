@@ -136,7 +136,7 @@ def get_gpu(gpu_id: GpuId, context: ContextDependency) -> wire.Gpu:
 def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.SignedListing:
     """Every version that a provider signed stays here: terms name theirs by its digest."""
     with context.database.read() as session:
-        return views.signed_listing(listings.signed(session, digest))
+        return views.signed_listing(listings.of_digest(session, digest))
 
 
 @router.post(

@@ -27,7 +27,7 @@ def get(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu:
     return gpu
 
 
-def signed(session: Session, digest: str) -> Listing:
+def of_digest(session: Session, digest: str) -> Listing:
     """A listing of any version, by its EIP-712 digest. Raises Missing."""
     listing = repository.find_listing(session, digest)
     if listing is None:

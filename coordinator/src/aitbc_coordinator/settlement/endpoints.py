@@ -3,14 +3,14 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Body, Path, Query
 from sqlmodel import Session
 
 from aitbc.protocol import wire
 from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant
 from aitbc_coordinator.api.dependencies import ContextDependency
 from aitbc_coordinator.api.problems import declare
-from aitbc_coordinator.settlement import bookings, gpus, heartbeats
+from aitbc_coordinator.settlement import bookings, examples, gpus, heartbeats
 from aitbc_coordinator.settlement.filters import BookingQuery
 
 router = APIRouter(prefix=wire.API, tags=["settlement"])
@@ -23,6 +23,9 @@ BookingId = Annotated[
     ),
 ]
 GpuId = Annotated[str, Path(description="Such as `g-7k3m9q`", examples=["g-7k3m9q"])]
+
+GrantBody = Annotated[SignedSessionGrant, Body(examples=[examples.GRANT])]
+HeartbeatBody = Annotated[SignedHeartbeat, Body(examples=[examples.HEARTBEAT])]
 
 
 @router.get("/bookings", summary="Bookings, newest first")
@@ -76,7 +79,7 @@ def get_receipt(booking_id: BookingId, context: ContextDependency) -> wire.Signe
     summary="Let a session key send heartbeats",
     responses=declare({403: ("wrong-signer", "session-expired")}),
 )
-def grant_session(signed: SignedSessionGrant, context: ContextDependency) -> SignedSessionGrant:
+def grant_session(signed: GrantBody, context: ContextDependency) -> SignedSessionGrant:
     """Signed by the provider's wallet, for at most 90 days. Repeating it changes nothing."""
 
     def work(session: Session) -> None:
@@ -98,7 +101,7 @@ def grant_session(signed: SignedSessionGrant, context: ContextDependency) -> Sig
         }
     ),
 )
-def post_heartbeat(signed: SignedHeartbeat, context: ContextDependency) -> wire.HeartbeatAnswer:
+def post_heartbeat(signed: HeartbeatBody, context: ContextDependency) -> wire.HeartbeatAnswer:
     """Signed by a session key. The answer carries the newest receipt, and whether to go on.
 
     `sequence` grows with each heartbeat of a booking. The very same heartbeat again gets an

@@ -14,9 +14,9 @@ from web3.exceptions import BlockNotFound
 from web3.types import BlockIdentifier
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import NODE_FAILURES
+from aitbc.chain.node import NODE_FAILURES, node_call
 from aitbc.errors import ChainError
-from aitbc.protocol.events import EscrowEvent
+from aitbc.protocol.events import BookingEvent, EscrowEvent, Funded
 from aitbc_coordinator.cursor import ChainCursor
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.settings import Settings
@@ -75,6 +75,7 @@ class Follower:
         events = self._events(first, tip.number)
         if events is None:
             return True
+        events = self._missed_fundings(events) + events
         if self._hash_at(tip.number) != tip.hash:
             return False
         self._store(cursor, tip, events)
@@ -133,6 +134,31 @@ class Follower:
             return None
         self._chunk = min(LARGEST_CHUNK, self._chunk + max(1, self._chunk // 10))
         return events
+
+    def _missed_fundings(self, events: list[EscrowEvent]) -> list[EscrowEvent]:
+        """The fundings behind events of bookings that are unknown here.
+
+        A node behind a load balancer may have answered for blocks whose logs it did not have yet.
+        """
+        funded = {event.booking_id for event in events if isinstance(event, Funded)}
+        others = {event.booking_id for event in events if isinstance(event, BookingEvent)} - funded
+        with self._database.read() as session:
+            orphans = [
+                booking_id
+                for booking_id in sorted(others)
+                if repository.find_booking(session, booking_id) is None
+            ]
+        found: list[EscrowEvent] = []
+        for booking_id in orphans:
+            with node_call(
+                f"the funding of booking {booking_id} was looked up",
+                hint="follow through a node that gives logs by topic over the whole chain",
+            ):
+                funding = self._escrow.funded_event(booking_id, self._deploy_block)
+            if funding is not None:
+                _log.warning("funding had been missed", booking=booking_id)
+                found.append(funding)
+        return found
 
     def _head(self) -> int:
         return int(self._escrow.web3.eth.block_number)

@@ -34,7 +34,8 @@ class RelayState(StrEnum):
     REPLACED = "replaced"
     """Another transaction of its batch, with the same nonce, was mined instead."""
     FAILED = "failed"
-    """Reverted in a confirmed block, or its nonce was used by a stranger to this database."""
+    """Reverted in a confirmed block, refused by the node for good, or its nonce was used by a
+    stranger to this database."""
 
 
 class AttestationKind(StrEnum):
@@ -216,6 +217,8 @@ class RelayTransaction(SQLModel, table=True):
     max_fee: int = Field(sa_type=AmountColumn)
     """Wei per unit of gas."""
     priority_fee: int = Field(sa_type=AmountColumn)
+    refusals: int = 0
+    """How often the node refused it."""
     sent_block: int | None = Field(default=None, sa_type=BigInteger)
     """The chain's head when a node first took it."""
     mined_block: int | None = Field(default=None, sa_type=BigInteger)

@@ -7,6 +7,7 @@ from sqlmodel import Session, col, select
 
 from aitbc_coordinator.settlement.models import (
     LIVE_STATES,
+    PENDING_STATES,
     Attestation,
     AttestationKind,
     Booking,
@@ -43,7 +44,7 @@ def add_attestation(session: Session, attestation: Attestation) -> None:
 def due_bookings(
     session: Session, ended_by: int, claimable_after: int, limit: int
 ) -> Sequence[str]:
-    """Ids of open bookings without an attestation that ended by a time, or were refused.
+    """Ids of open bookings without an attestation that ended by a time, then of refused ones.
 
     Those that ended at or before `claimable_after` are past their claim window, and left out.
     """
@@ -56,7 +57,7 @@ def due_bookings(
             or_(col(Booking.ends_at) <= ended_by, col(Booking.refused)),
             ~attested,
         )
-        .order_by(col(Booking.ends_at), col(Booking.id))
+        .order_by(col(Booking.refused), col(Booking.ends_at), col(Booking.id))
     )
     return session.exec(query.limit(limit)).all()
 
@@ -64,7 +65,9 @@ def due_bookings(
 def unsettled(
     session: Session, claimable_after: int, limit: int
 ) -> list[tuple[Attestation, Booking]]:
-    """Attestations that wait for a batch, those that never failed first."""
+    """Attestations that wait for a batch: payouts before refusals, which cost their makers next to
+    nothing; of each, those that never failed first.
+    """
     query = (
         select(Attestation, Booking)
         .join(Booking, col(Booking.id) == col(Attestation.booking_id))
@@ -75,7 +78,7 @@ def unsettled(
             col(Booking.ends_at) > claimable_after,
             _OPEN,
         )
-        .order_by(col(Attestation.attempts), col(Attestation.id))
+        .order_by(col(Attestation.refused), col(Attestation.attempts), col(Attestation.id))
     )
     return list(session.exec(query.limit(limit)))
 
@@ -234,6 +237,36 @@ def mark_sent(session: Session, transaction: RelayTransaction, head: int) -> Non
             col(RelayTransaction.state) == RelayState.SIGNED,
         )
         .values(state=RelayState.SENT, sent_block=head)
+    )
+
+
+def count_refusal(session: Session, transaction: RelayTransaction) -> None:
+    session.exec(
+        update(RelayTransaction)
+        .where(col(RelayTransaction.id) == transaction.id)
+        .values(refusals=col(RelayTransaction.refusals) + 1)
+    )
+
+
+def give_up(session: Session, refused: RelayTransaction) -> None:
+    """Free the nonce of a transaction that no node takes, and what it was to settle.
+
+    What waits behind its nonce could not be mined before it: that is freed too, and only the
+    refused batch is counted as an attempt.
+    """
+    session.exec(
+        update(Attestation)
+        .where(~col(Attestation.settled), col(Attestation.batch_id) == refused.batch_id)
+        .values(batch_id=None, attempts=col(Attestation.attempts) + 1)
+    )
+    session.exec(
+        update(RelayTransaction)
+        .where(
+            col(RelayTransaction.sender) == refused.sender,
+            col(RelayTransaction.nonce) >= refused.nonce,
+            col(RelayTransaction.state).in_(PENDING_STATES),
+        )
+        .values(state=RelayState.FAILED)
     )
 
 

@@ -60,7 +60,7 @@ def rewind(session: Session, number: int) -> None:
         if booking is None:
             reservations.unconfirm(session, booking_id)
         elif was_closed and not booking.refused and booking.state == BookingState.OPEN:
-            reservations.confirm(session, booking_id)
+            _reserve_again(session, booking)
     outbox.reopen(session, touched)
     outbox.unmine_above(session, number)
 
@@ -120,6 +120,12 @@ def _recompute(session: Session, booking_id: str) -> Booking | None:
             remaining=totals.remaining,
         ),
     )
+
+
+def _reserve_again(session: Session, booking: Booking) -> None:
+    """Take back the GPU of a booking that was closed; it is refused if somebody else has it now."""
+    if reservations.confirm(session, booking.id) is None:
+        repository.refuse(session, booking)
 
 
 def _reserve(session: Session, booking_id: str) -> str | None:

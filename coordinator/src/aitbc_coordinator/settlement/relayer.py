@@ -5,8 +5,9 @@ is mined. Every method looks at the database and the chain, makes them agree a s
 can be repeated or cut short anywhere.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import structlog
@@ -14,17 +15,19 @@ from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from sqlmodel import Session
 from web3.contract.contract import ContractFunction
-from web3.exceptions import TransactionNotFound, Web3RPCError
+from web3.exceptions import ContractCustomError, TransactionNotFound, Web3RPCError
 from web3.types import TxReceipt
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.transactions import GAS_MARGIN_PERCENT
+from aitbc.chain.transactions import GAS_MARGIN_PERCENT, explain_revert
 from aitbc.errors import ChainError
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.settlement import outbox, repository
 from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState, RelayTransaction
 
 MAX_IN_FLIGHT = 4
+MAX_REFUSALS = 10
+"""After so many refusals in passes ever further apart, a transaction is given up."""
 STUCK_AFTER_BLOCKS = 6
 GAS_LIMIT = 16_000_000
 """Chains refuse a transaction above 16,777,216 gas (EIP-7825)."""
@@ -33,6 +36,12 @@ GWEI = 10**9
 _TAKEN = ("already", "nonce too low", "underpriced", "less than block base fee")
 """Refusals that count as sent: the node has it, had it, or wants the better price that being stuck
 brings."""
+_PASSING = ("insufficient funds", "pool is full", "rate limit", "too many requests")
+"""Refusals that are not about the transaction: the same one will be taken later."""
+_TOO_MUCH_GAS = ("gas required exceeds", "out of gas", "gas limit")
+"""How nodes refuse to estimate a call that does not fit into a block."""
+_PUSH_LACKS_GAS = "Push_NotEnoughGas"
+"""How the escrow itself refuses a call that it is not given enough gas for."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,11 +54,24 @@ class Fees:
     priority_fee: int
 
     def bumped(self) -> "Fees":
-        """An eighth more of both, rounded up: nodes take no smaller replacement than a tenth."""
-        return Fees(-(-self.max_fee * 9 // 8), -(-self.priority_fee * 9 // 8))
+        """An eighth more of both, rounded up: nodes take no smaller replacement than a tenth.
+
+        A fee of zero becomes one wei.
+        """
+        max_fee, priority_fee = (
+            max(fee + 1, -(-fee * 9 // 8)) for fee in (self.max_fee, self.priority_fee)
+        )
+        return Fees(max_fee, priority_fee)
 
     def at_least(self, other: "Fees") -> "Fees":
         return Fees(max(self.max_fee, other.max_fee), max(self.priority_fee, other.priority_fee))
+
+
+class Refusal(NamedTuple):
+    """Why a node does not take a transaction; `passes` where it may take the same one later."""
+
+    reason: str
+    passes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +109,18 @@ class Relayer:
         Raises web3's ContractLogicError when the call would revert, ChainError when gas costs
         more than the configured ceiling.
         """
-        estimate = function.estimate_gas({"from": self._account.address})
+        try:
+            estimate = function.estimate_gas({"from": self._account.address})
+        except Web3RPCError as error:
+            if not _says(error, _TOO_MUCH_GAS):
+                raise
+            return None
+        except ContractCustomError as error:
+            if _PUSH_LACKS_GAS not in explain_revert(function, error):
+                raise
+            return None
         gas = estimate + estimate * GAS_MARGIN_PERCENT // 100
-        if gas > GAS_LIMIT:
+        if gas > min(GAS_LIMIT, int(self._eth.get_block("latest")["gasLimit"])):
             return None
         return Call(
             calldata=self._escrow.contract.encode_abi(function.fn_name, args=function.args),
@@ -135,7 +166,7 @@ class Relayer:
         """Send what is signed and not in a block, again where the node has forgotten it.
 
         Raises ChainError, when all were tried, if the node refused one: it is kept, and sent
-        again by the next pass.
+        again by the next pass, until it was refused too often.
         """
         refusals = []
         for group in self._pending():
@@ -144,7 +175,10 @@ class Relayer:
                 continue
             refusal = self._send(newest)
             if refusal is not None:
-                refusals.append(refusal)
+                refusals.append(refusal.reason)
+                # Where another one of its nonce was taken, that one may still be mined.
+                if len(group) == 1 and not refusal.passes:
+                    self._count_refusal(newest)
                 continue
             head = int(self._eth.block_number)
             with self._database.session() as session:
@@ -221,17 +255,25 @@ class Relayer:
             if all(transaction.state in PENDING_STATES for transaction in group)
         ]
 
-    def _send(self, transaction: RelayTransaction) -> str | None:
+    def _count_refusal(self, transaction: RelayTransaction) -> None:
+        with self._database.session() as session:
+            outbox.count_refusal(session, transaction)
+            if transaction.refusals + 1 < MAX_REFUSALS:
+                return
+            outbox.give_up(session, transaction)
+        _log.error("settlement given up", tx_hash=transaction.tx_hash, nonce=transaction.nonce)
+
+    def _send(self, transaction: RelayTransaction) -> Refusal | None:
         """Broadcast; return why the node refuses it, or None when it has it (or had it)."""
         try:
             self._eth.send_raw_transaction(HexBytes(transaction.raw))
         except Web3RPCError as error:
-            text = str(error.message).lower()
-            if any(words in text for words in _TAKEN):
+            if _says(error, _TAKEN):
                 return None
-            if "insufficient funds" in text:
-                return f"the relayer {self.address} has too little coin for gas: send it some"
-            return f"the node refuses transaction {transaction.tx_hash}: {error.message}"
+            reason = f"the node refuses transaction {transaction.tx_hash}: {error.message}"
+            if _says(error, ("insufficient funds",)):
+                reason = f"the relayer {self.address} has too little coin for gas: send it some"
+            return Refusal(reason, passes=_says(error, _PASSING))
         _log.info("settlement sent", tx_hash=transaction.tx_hash, nonce=transaction.nonce)
         return None
 
@@ -289,3 +331,8 @@ class Relayer:
 
     def _confirmed_nonce(self, block: int) -> int:
         return int(self._eth.get_transaction_count(self._account.address, block))
+
+
+def _says(error: Web3RPCError, words: Iterable[str]) -> bool:
+    text = str(error.message).lower()
+    return any(word in text for word in words)

@@ -79,6 +79,12 @@ def save_booking(session: Session, booking: Booking) -> Booking:
     return saved
 
 
+def refuse(session: Session, booking: Booking) -> None:
+    """A booking has no GPU here: all that was not earned goes back to its buyer."""
+    booking.gpu_id, booking.refused = None, True
+    session.flush()
+
+
 def delete_booking(session: Session, booking_id: str) -> None:
     session.exec(delete(Booking).where(col(Booking.id) == booking_id))
 

@@ -91,7 +91,7 @@ class Settler:
             )
 
     def _next_batch(self) -> list[Item]:
-        """Attestations of one verb; one that failed before goes alone."""
+        """Attestations of one verb, payouts apart from refusals; one that failed goes alone."""
         with self._database.read() as session:
             found = outbox.unsettled(
                 session,
@@ -105,7 +105,9 @@ class Settler:
         batch = [
             item
             for item in items
-            if item.in_full == first.in_full and not item.attestation.attempts
+            if item.in_full == first.in_full
+            and item.attestation.refused == first.attestation.refused
+            and not item.attestation.attempts
         ]
         # Side by side, the bookings of one provider are paid by one transfer.
         return sorted(batch, key=lambda item: (item.booking.provider, item.booking.id))

@@ -112,6 +112,7 @@ def upgrade() -> None:
         sa.Column("gas", sa.BigInteger, nullable=False),
         sa.Column("max_fee", _AMOUNT, nullable=False),
         sa.Column("priority_fee", _AMOUNT, nullable=False),
+        sa.Column("refusals", sa.Integer, nullable=False),
         sa.Column("sent_block", sa.BigInteger),
         sa.Column("mined_block", sa.BigInteger),
         sa.UniqueConstraint("sender", "nonce", "bump"),

@@ -1,0 +1,25 @@
+"""Bodies as the OpenAPI document shows them. Their signatures are of the right shape only."""
+
+from typing import Any
+
+_SIGNATURE = "0x" + "1b" * 65
+
+GRANT: dict[str, Any] = {
+    "grant": {
+        "provider": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "session_key": "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+        "expires_at": 1802592000,
+    },
+    "signature": _SIGNATURE,
+}
+
+HEARTBEAT: dict[str, Any] = {
+    "heartbeat": {
+        "booking_id": "0x" + "4c" * 32,
+        "sequence": 12,
+        "covers_from": 1800000110,
+        "covers_until": 1800000120,
+        "telemetry": '{"gpu_percent":97}',
+    },
+    "signature": _SIGNATURE,
+}
