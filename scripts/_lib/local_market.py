@@ -13,14 +13,14 @@ import secrets
 import signal
 import subprocess
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
-from hexbytes import HexBytes
 from web3 import HTTPProvider, Web3
-from web3.types import Wei
+from web3.types import TxData, Wei
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -238,6 +238,12 @@ class LocalMarket:
     coordinator: Process = field(init=False)
     coordinator_url: str = field(init=False)
     _background: list[Process] = field(default_factory=list)
+    _gas: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By sender, of all blocks before the next one that is to be read."""
+    _next_block: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._next_block = int(self.deployment["deploy_block"])
 
     @property
     def passphrase_file(self) -> Path:
@@ -269,14 +275,15 @@ class LocalMarket:
 
     def gas_spent(self, sender: str) -> int:
         """Wei that an account's mined transactions cost in gas, since the deployment."""
-        web3, spent = self.node.web3, 0
-        for number in range(self.deployment["deploy_block"], web3.eth.block_number + 1):
-            for transaction in web3.eth.get_block(number, full_transactions=True)["transactions"]:
-                if isinstance(transaction, HexBytes) or transaction["from"] != sender:
-                    continue
+        web3 = self.node.web3
+        head = web3.eth.block_number
+        for number in range(self._next_block, head + 1):
+            block = web3.eth.get_block(number, full_transactions=True)
+            for transaction in cast("Sequence[TxData]", block["transactions"]):
                 receipt = web3.eth.get_transaction_receipt(transaction["hash"])
-                spent += receipt["gasUsed"] * receipt["effectiveGasPrice"]
-        return spent
+                self._gas[transaction["from"]] += receipt["gasUsed"] * receipt["effectiveGasPrice"]
+        self._next_block = head + 1
+        return self._gas[sender]
 
     def start_coordinator(self, port: int = 0) -> None:
         env = {**clean_environment(), **self.coordinator_settings}

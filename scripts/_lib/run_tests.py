@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAIN_PYTEST = ("pytest", "-q", "-p", "no:ape_test", "--ignore=tests/contracts")
+# One worker more than cores at the least: the tests of whole markets wait for blocks.
+WORKERS = max(3, (os.cpu_count() or 1) + 1)
+PLAIN_PYTEST = (
+    *("pytest", "-q", "-p", "no:ape_test", "--ignore=tests/contracts"),
+    *("-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"),
+)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 
 import pytest
-from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 
 from aitbc.protocol.ids import short_booking_id
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import EscrowState
 from aitbc.records import OwnBooking, Records
+from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from escrow_lab import EscrowLab
 from in_process import json_here, run_here
 from local_market import User

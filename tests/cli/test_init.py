@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from canned import Canned
-from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 
 from aitbc.profile import PINNED_FIELDS, load_profile
 from aitbc.protocol.wire import Market
+from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from escrow_lab import EscrowLab
 from in_process import json_here, run_here
 from local_market import User

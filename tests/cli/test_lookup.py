@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
 from canned import Canned
-from checks import FAILED, USAGE, assert_refused
 from offers import NOW, Offer
 
+from aitbc.buying.quotes import listing_digest
 from aitbc.cli.booking import Role
 from aitbc.cli.lookup import choose_booking
 from aitbc.errors import AitbcError, InvalidInput
 from aitbc.profile import Profile, save_profile
+from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.pricing import Price
 from aitbc.protocol.wire import (
     Booking,
@@ -23,9 +25,14 @@ from aitbc.protocol.wire import (
     GpuPage,
     Problem,
 )
+from aitbc.signing import sign
+from checks import FAILED, USAGE, assert_refused
 from in_process import run_here
 from local_market import User
 from wallets import give_wallet
+
+OFFER = Offer()
+NAME = OFFER.listing.name
 
 Run = Callable[..., Any]
 
@@ -33,19 +40,18 @@ Run = Callable[..., Any]
 @pytest.fixture
 def ask(newcomer: User, canned: Canned) -> Run:
     """Runs the program for a user with a wallet and a market."""
-    save_profile(newcomer.home, Profile(market=Offer().market))
-    give_wallet(newcomer.home / "keystore", newcomer.passphrase_file)
+    save_profile(newcomer.home, Profile(market=OFFER.market))
+    give_wallet(newcomer.home / "keystore", newcomer.passphrase_file, account=OFFER.provider)
     return lambda *args: run_here(newcomer, *args, AITBC_COORDINATOR_URL=canned.url)
 
 
-def gpu(gpu_id: str, *, listed: bool) -> Gpu:
-    offer = Offer()
-    quote = offer.quote()
+def gpu(salt: int, *, listed: bool) -> Gpu:
+    listing = OFFER.listing.model_copy(update={"salt": salt})
     return Gpu(
-        id=gpu_id,
-        listing=offer.listing,
-        signature=quote.gpu.signature,
-        digest=quote.terms.listing,
+        id=gpu_id(listing.provider, salt),
+        listing=listing,
+        signature=sign(OFFER.provider, listing, OFFER.market.domain),
+        digest=listing_digest(OFFER.market.domain, listing),
         listed=listed,
         current_price=Price(per_hour=1, factors=[]),
         free_from=NOW,
@@ -64,21 +70,21 @@ def assert_found(done: Any, wanted: Gpu) -> None:
 
 
 def test_a_name_means_the_gpu_that_is_listed(ask: Run, canned: Canned) -> None:
-    old, older = gpu("g-aaaaaa", listed=False), gpu("g-bbbbbb", listed=False)
-    new = gpu("g-cccccc", listed=True)
-    name = new.listing.name
-    assert_found(show(ask, canned, name, old, new), new)
-    assert all(f"name={quote_plus(name)}" in asked for asked in canned.asked)
-    assert_found(show(ask, canned, name, old), old)
-    assert_refused(show(ask, canned, name, old, older), USAGE, "fits more than one GPU")
+    old, older, new = gpu(1, listed=False), gpu(2, listed=False), gpu(3, listed=True)
+    assert_found(show(ask, canned, NAME, old, new), new)
+    assert all(f"name={quote_plus(NAME)}" in asked for asked in canned.asked)
+    assert_found(show(ask, canned, NAME, old), old)
+    assert_refused(show(ask, canned, NAME, old, older), USAGE, "fits more than one GPU")
 
 
 def test_a_prefix_means_one_gpu(ask: Run, canned: Canned) -> None:
-    gpus = gpu("g-aaaaaa", listed=True), gpu("g-aabbbb", listed=True)
-    assert_found(show(ask, canned, "g-AAB", *gpus), gpus[1])
-    assert_refused(show(ask, canned, "g-aa", *gpus), USAGE, "g-aaaaaa, g-aabbbb")
-    for text in ("aab", "g-", "GPU\n", "x" * 97):
-        assert_refused(show(ask, canned, text, *gpus), FAILED, "there is no GPU")
+    one = gpu(1, listed=True)
+    alike = (gpu(salt, listed=True) for salt in count(2))
+    two = next(other for other in alike if other.id[:3] == one.id[:3] and other.id[3] != one.id[3])
+    assert_found(show(ask, canned, two.id[:4].upper(), one, two), two)
+    assert_refused(show(ask, canned, one.id[:3], one, two), USAGE, f"{one.id}, {two.id}")
+    for text in (one.id[2:], "g-", "GPU\n", "x" * 97):
+        assert_refused(show(ask, canned, text, one, two), FAILED, "there is no GPU")
     # What can be no name is not asked for: the coordinator would refuse it in other words.
     assert not [asked for asked in canned.asked if "%0A" in asked or "x" * 97 in asked]
 
@@ -110,7 +116,7 @@ def booking(number: int, *, funded_at: int, starts_at: int) -> Booking:
             "short_id": "b-",
             "gpu_id": None,
             "status": "funded",
-            "terms": Offer().quote().terms.model_copy(update=times),
+            "terms": OFFER.quote().terms.model_copy(update=times),
             **dict.fromkeys(("used_seconds", "earned", "paid", "fee", "refunded", "remaining"), 0),
             "transactions": [funded],
             "settlement_tx": None,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from canned import Canned
-from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 
+from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from in_process import json_here, run_here
 from local_market import LocalMarket, User
 from wallets import give_wallet

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import pytest
 import typer.main
 from canned import Canned
-from checks import CANCELLED, FAILED, USAGE, assert_refused, fingerprint
 from offers import Offer
 
 from aitbc import __version__
 from aitbc.cli.app import Globals
 from aitbc.cli.program import app
 from aitbc.profile import Profile, save_profile
+from checks import CANCELLED, FAILED, USAGE, assert_refused, fingerprint
 from in_process import run_here
 from local_market import BIN, User
 

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from checks import NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from eth_account import Account
 
+from checks import NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from in_process import json_here, run_here
 from local_market import BIN, User
 from wallets import give_wallet

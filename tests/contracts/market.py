@@ -106,9 +106,7 @@ def _custom_error(raised: ContractLogicError) -> tuple[str, dict[str, Any]]:
     """The name and the values of a custom error."""
     if isinstance(raised, CustomError):
         return raised.name, raised.inputs
-    # On py-evm, ape leaves revert data that contains an apostrophe as the repr of its bytes.
-    assert raised.message.startswith('b"'), f"not a custom error: {raised!r}"
-    data = ast.literal_eval(raised.message)
+    data = _revert_data(raised.message)
     errors = (abi for abi in load_artifact("TokenEscrow").abi if abi["type"] == "error")
     error = next(abi for abi in errors if function_abi_to_4byte_selector(abi) == data[:4])
     types = [field["type"] for field in error["inputs"]]
@@ -117,6 +115,18 @@ def _custom_error(raised: ContractLogicError) -> tuple[str, dict[str, Any]]:
         for kind, value in zip(types, decode(types, data[4:]), strict=True)
     ]
     return error["name"], dict(zip((f["name"] for f in error["inputs"]), values, strict=True))
+
+
+def _revert_data(message: str) -> bytes:
+    """What ape made a message of because it could not decode it.
+
+    On anvil that is the hex of a constructor's revert; on py-evm the repr of bytes which contain
+    an apostrophe.
+    """
+    if message.startswith("0x"):
+        return bytes.fromhex(message[2:])
+    assert message.startswith('b"'), f"not a custom error: {message}"
+    return bytes(ast.literal_eval(message))
 
 
 @dataclass

@@ -8,12 +8,12 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from lying import lying_coordinator
 from people import Buyer, Provider, listing, sign
 
 from aitbc.errors import CoordinatorError
 from aitbc.protocol.wire import SignedListing
+from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from in_process import run_here
 from local_market import LocalMarket, Node, User, write_secret
 
@@ -211,7 +211,7 @@ def test_insufficient_allowance(
 
 def test_expired_quote(token_market: LocalMarket, buyer: User, gpu_id: str) -> None:
     quote = buyer.json("marketplace", "quote", "--gpu-id", gpu_id, "--duration", "5s")
-    time.sleep(max(0, quote["@@"] + 1 - time.time()))
+    time.sleep(max(0, quote["expires_at"] + 1 - time.time()))
     with Unchanged(token_market, buyer):
         refused(
             buyer,
@@ -228,17 +228,17 @@ def _set(quote: dict[str, Any], *path: str, value: object) -> None:
 
 
 ALTERATIONS: list[tuple[tuple[str, ...], object]] = [
-        (("terms", "amount"), "999999"),
-        (("terms", "provider"), "0x" + "11" * 20),
-        (("terms", "buyer"), "0x" + "11" * 20),
-        (("terms", "ends_at"), 4_000_000_000),
-        (("terms", "listing"), "0x" + "11" * 32),
-        (("terms", "salt"), "1"),
-        (("price", "per_hour"), "1"),
-        (("inputs", "utilisation_bps"), 10_000),
-        (("booking_id",), "0x" + "11" * 32),
-        (("signature",), "0x" + "11" * 65),
-        (("gpu", "listing", "base_price"), "1"),
+    (("terms", "amount"), "999999"),
+    (("terms", "provider"), "0x" + "11" * 20),
+    (("terms", "buyer"), "0x" + "11" * 20),
+    (("terms", "ends_at"), 4_000_000_000),
+    (("terms", "listing"), "0x" + "11" * 32),
+    (("terms", "salt"), "1"),
+    (("price", "per_hour"), "1"),
+    (("inputs", "utilisation_bps"), 10_000),
+    (("booking_id",), "0x" + "11" * 32),
+    (("signature",), "0x" + "11" * 65),
+    (("gpu", "listing", "base_price"), "1"),
 ]
 
 

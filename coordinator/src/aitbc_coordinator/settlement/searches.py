@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, not_, or_, tuple_
 from sqlmodel import Session, col, select
 
-from aitbc.protocol.states import BookingStatus
+from aitbc.protocol.states import CLOSED_BY, BookingStatus
 from aitbc_coordinator.settlement.filters import BookingQuery, Place
 from aitbc_coordinator.settlement.models import Attestation, Booking, BookingState
 
 CLOSING_EVENTS: dict[BookingStatus, tuple[str, ...]] = {
-    BookingStatus.SETTLED: ("Settled", "SettledInFull", "Claimed"),
-    BookingStatus.CANCELLED: ("Cancelled",),
-    BookingStatus.RECLAIMED: ("Reclaimed",),
+    status: tuple(event for event, closed in CLOSED_BY.items() if closed is status)
+    for status in set(CLOSED_BY.values())
 }
 """How a booking came to its last status."""
 
