@@ -39,7 +39,7 @@ CHECKS = (
     Check("types", ("mypy",)),
     Check("solhint", ("node_modules/.bin/solhint", "--max-warnings", "0", "contracts/**/*.sol")),
     Check("artifacts", ("ape", "run", "compile", "--check")),
-    Check("slither", ("slither", ".")),
+    Check("slither", ("slither", "contracts")),
     Check("contracts", ("ape", "test", "tests/contracts", "-q"), counts=True),
     Check(
         "contracts-anvil",

@@ -13,6 +13,7 @@ from hexbytes import HexBytes
 from aitbc.chain.escrow import Escrow, check_market, open_escrow
 from aitbc.chain.transactions import MAXIMUM_FEE, send
 from aitbc.errors import ChainError, UntrustedMarket
+from aitbc.protocol.artifacts import load_artifact
 from escrow_lab import EscrowLab
 from http_stub import Answer, serving
 from local_market import Node
@@ -157,3 +158,23 @@ def test_a_market_must_claim_what_its_escrow_is(lab: EscrowLab, change: dict[str
     check_market(lab.escrow, lab.market)
     with pytest.raises(UntrustedMarket, match="the market claims"):
         check_market(lab.escrow, lab.market.model_copy(update=change))
+
+
+def test_other_init_code_cannot_pass_for_the_escrow(lab: EscrowLab) -> None:
+    """Code is one thing, the immutables in it another: each is set to what no constructor sets."""
+    address = lab.escrow.domain.escrow
+    artifact = load_artifact("NativeEscrow")
+    code = bytes(lab.web3.eth.get_code(lab.web3.to_checksum_address(address)))
+    bad = {"feeBps": 1_001, "claimWindow": 90 * 86_400 + 1, "attester": 0, "feeRecipient": 0}
+    for name, places in artifact.immutables.items():
+        if name == "arbiter":
+            continue
+        forged = bytearray(code)
+        for start, length in places:
+            forged[start : start + length] = bad.get(name, 7).to_bytes(length, "big")
+        lie = always("0x" + forged.hex())
+        with (
+            lying_node(lab.node.rpc_url, {"eth_getCode": lie}) as url,
+            pytest.raises(UntrustedMarket, match="is not the escrow"),
+        ):
+            through(lab, url)

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def run(block: str, env: dict[str, str]) -> str:
     return done.stdout
 
 
+def confirmed_booking(buyer: User, gpu: str) -> str:
+    """The booking of a GPU, once the coordinator has seen its funding confirmed."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = [b["id"] for b in buyer.json("booking", "list") if b["gpu_id"] == gpu]
+        if found:
+            return str(found[0])
+        time.sleep(0.5)
+    raise AssertionError("the coordinator never listed the booking")
+
+
 def test_the_front_pages_print_nothing_that_is_not_run() -> None:
     printed = {block for page in PAGES for block in blocks(page)}
     for block in printed - set(RUN_ELSEWHERE):
@@ -60,8 +72,8 @@ def test_provider_buyer_and_auditor(token_market: LocalMarket, provider: User, b
     env = {**buyer.env, "GPU": gpu}
     for block in blocks("docs/buyer.md"):
         run(block, env)
-        if bookings := buyer.json("booking", "list"):
-            env["BOOKING"] = bookings[0]["id"]
+        if "marketplace book" in block:
+            env["BOOKING"] = confirmed_booking(buyer, gpu)
 
     auditor = token_market.user("the-auditor")
     auditor.json("init")

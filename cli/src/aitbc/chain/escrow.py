@@ -12,10 +12,15 @@ from web3.types import BlockIdentifier, EventData, FilterParams, LogReceipt
 from aitbc.chain.node import connect, node_call
 from aitbc.errors import UntrustedMarket
 from aitbc.protocol import events as escrow_events
-from aitbc.protocol.artifacts import EscrowName, load_artifact, runtime_matches
+from aitbc.protocol.artifacts import (
+    EscrowName,
+    immutable_values,
+    load_artifact,
+    runtime_matches,
+)
 from aitbc.protocol.events import EscrowEvent, Funded
-from aitbc.protocol.messages import Domain, Terms
-from aitbc.protocol.states import EscrowState
+from aitbc.protocol.messages import Domain, Terms, escrow_constants
+from aitbc.protocol.states import MAXIMUM_CLAIM_WINDOW, MAXIMUM_FEE_BPS, EscrowState
 from aitbc.protocol.units import NATIVE_COIN, Coin
 from aitbc.protocol.wire import Market
 
@@ -66,7 +71,10 @@ class Escrow:
                 f"there is no contract at {self.domain.escrow} on chain {self.domain.chain_id}",
                 hint="check the escrow's address with whoever runs the market; do not pay into it",
             )
-        if not runtime_matches(load_artifact(self.contract_name), code):
+        artifact = load_artifact(self.contract_name)
+        if not runtime_matches(artifact, code) or not _is_sound(
+            immutable_values(artifact, code), self.domain
+        ):
             raise UntrustedMarket(
                 f"the contract at {self.domain.escrow} is not the escrow this program knows",
                 hint="do not pay into it: its code differs from the one shipped with aitbc",
@@ -161,6 +169,18 @@ class Escrow:
     def _codecs(self) -> dict[HexBytes, ContractEvent]:
         found: list[ContractEvent] = self.contract.all_events()
         return {HexBytes(event.topic): event for event in found}
+
+
+def _is_sound(values: dict[str, bytes], domain: Domain) -> bool:
+    """Whether the shipped constructor can have set these immutables: other init code sets any."""
+    words = {name: int.from_bytes(value, "big") for name, value in values.items()}
+    return (
+        all(values[name] == value for name, value in escrow_constants(domain).items())
+        and words["attester"] not in {0, words["arbiter"]}
+        and words["feeRecipient"] != 0
+        and words["feeBps"] <= MAXIMUM_FEE_BPS
+        and 0 < words["claimWindow"] <= MAXIMUM_CLAIM_WINDOW
+    )
 
 
 def event_of(decoded: EventData, timestamp: int) -> EscrowEvent:

@@ -158,6 +158,26 @@ class Terms(Message):
         return "0x" + (keccak(encoded)[:28] + self.ends_at.to_bytes(4, "big")).hex()
 
 
+def escrow_constants(domain: Domain) -> dict[str, bytes]:
+    """What the shipped constructor leaves in its code besides a market's parameters, by name."""
+    name, version = domain.name.encode(), domain.version.encode()
+    address = bytes.fromhex(domain.escrow[2:]).rjust(32, b"\0")
+    chain_id = domain.chain_id.to_bytes(32, "big")
+    fields = ",".join(f"{field['type']} {field['name']}" for field in _DOMAIN_TYPE)
+    type_hash = keccak(text=f"EIP712Domain({fields})")
+    separator = keccak(type_hash + keccak(name) + keccak(version) + chain_id + address)
+    return {
+        "seed": escrow_seed(domain),
+        "_cachedThis": address,
+        "_cachedChainId": chain_id,
+        "_cachedDomainSeparator": separator,
+        "_hashedName": keccak(name),
+        "_hashedVersion": keccak(version),
+        "_name": name.ljust(31, b"\0") + bytes([len(name)]),
+        "_version": version.ljust(31, b"\0") + bytes([len(version)]),
+    }
+
+
 def escrow_seed(domain: Domain) -> bytes:
     """What binds booking ids to one chain and contract."""
     return keccak(eth_abi.encode(["uint256", "address"], [domain.chain_id, domain.escrow]))

@@ -65,6 +65,11 @@ CLOSED_BY: dict[str, BookingStatus] = {
 """What a booking is once an event of that name has taken the last of its money."""
 
 
+MAXIMUM_FEE_BPS = 1_000
+MAXIMUM_CLAIM_WINDOW = 90 * 86_400
+"""Bounds that the contract's constructor sets to a market's parameters."""
+
+
 def fee(amount: int, fee_bps: int) -> int:
     """`F(x) = floor(x * feeBps / 10000)`."""
     return amount * fee_bps // BPS
