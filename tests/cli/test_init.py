@@ -77,7 +77,7 @@ def test_options_name_coordinator_node_and_wallet(
         ({"claim_window": 1}, "claim window"),
         ({"token": "0x" + "11" * 20}, "token"),
         ({"token": None}, "token"),
-        ({"decimals": 18}, "decimals"),
+        ({"decimals": 18}, "('TUSD', 18)"),
         ({"chain_id": 1}, "chain"),
         ({"escrow": "0x" + "11" * 20}, "no contract"),
         ({"contract": "NativeEscrow"}, "not the escrow"),

@@ -242,8 +242,9 @@ ALTERATIONS: list[tuple[tuple[str, ...], object]] = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def dear_gpu(token_market: LocalMarket) -> str:
+    """A GPU of nobody else's, as a quote reserves it even when the quote is then altered."""
     return Provider(token_market).list_gpu(base_price=7_200_000)
 
 

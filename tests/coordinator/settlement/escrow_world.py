@@ -119,7 +119,7 @@ class Node:
         )
         raw = wallet.account.sign_transaction(transaction).raw_transaction
         receipt = self.web3.eth.wait_for_transaction_receipt(
-            self.web3.eth.send_raw_transaction(raw), timeout=20
+            self.web3.eth.send_raw_transaction(raw), timeout=20, poll_latency=0.01
         )
         self._sync()
         assert receipt["status"] == 1
