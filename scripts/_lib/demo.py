@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from aitbc.protocol.units import format_amount, parse_amount
-from local_market import LocalMarket, LocalMarketError, Process, open_market
+from local_market import LocalMarket, LocalMarketError, Process, User, open_market
 
-QUOTE_SECONDS = 12
-BOOKED_SECONDS = 12
-LEAVES_EARLY_SECONDS = 4
+QUOTE_SECONDS = 10
+BOOKED_SECONDS = 8
+LEAVES_EARLY_SECONDS = 3
 PRICE_PER_HOUR = "3.6"
 PURSE = "10"
 GAS_MONEY = 10**18
@@ -31,7 +31,7 @@ SETTINGS = {
     "quote_seconds": str(QUOTE_SECONDS),
     "minimum_seconds": "5",
     "heartbeat_allowance": "4",
-    "settle_grace": "2",
+    "settle_grace": "1",
     "confirmations": "1",
     "poll_seconds": "0.5",
 }
@@ -111,19 +111,20 @@ class Story:
         self.provider, self.buyer, self.auditor = self.users = [
             market.user(role) for role in ("provider", "buyer", "auditor")
         ]
+        self.addresses: dict[str, str] = {}
         self.symbol = "ETH" if market.token is None else "TUSD"
 
     def open_wallets(self) -> None:
         with ThreadPoolExecutor() as pool:
-            made = list(pool.map(lambda user: user.json("init"), self.users))
-        self.addresses = {
-            user.role: str(init["address"]) for user, init in zip(self.users, made, strict=True)
-        }
-        for role, address in self.addresses.items():
-            self.timeline.say(role, f"aitbc init → wallet {address}")
+            list(pool.map(self._open_wallet, (self.provider, self.buyer)))
         self.market.fund(self.addresses["buyer"], GAS_MONEY, self._units(PURSE))
         self.before = self._holdings()
         self.timeline.say("operator", f"gives the buyer {PURSE} {self.symbol} and coin for gas")
+
+    def _open_wallet(self, user: User) -> None:
+        address = str(user.json("init")["address"])
+        self.addresses[user.role] = address
+        self.timeline.say(user.role, f"aitbc init → wallet {address}")
 
     def list_gpu(self) -> str:
         register = ["marketplace", "gpu", "register", "--name", "My-GPU"]
@@ -147,6 +148,7 @@ class Story:
         return str(booked["id"])
 
     def deliver(self, booking_id: str) -> None:
+        self._open_wallet(self.auditor)
         self._wait_until(self.ends_at - BOOKED_SECONDS)
         self.timeline.say("provider", "the booking starts: its machine sends signed heartbeats")
         self._wait_until(self.ends_at - LEAVES_EARLY_SECONDS)
@@ -161,9 +163,11 @@ class Story:
         self.timeline.say("coordinator", "attests what the heartbeats prove, and settles")
 
     def audit(self, booking_id: str) -> dict[str, Any]:
-        report = self.auditor.json("audit", "reconcile")
+        with ThreadPoolExecutor() as pool:
+            showing = pool.submit(self.auditor.json, "booking", "show", booking_id)
+            report = self.auditor.json("audit", "reconcile")
+            shown = showing.result()
         line = next(b for b in report["bookings"] if b["id"] == booking_id)
-        shown = self.auditor.json("booking", "show", booking_id)
         paid, refunded, fee = (self._units(line[k]) for k in ("paid", "refunded", "fee"))
         self.timeline.say("escrow", f"paid {line['paid']}, refunded {line['refunded']}")
         self._check_conservation(paid, fee)

@@ -73,7 +73,7 @@ def resident(lab: EscrowLab, tmp_path: Path) -> Callable[[str], User]:
     return move_in
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     """A whole market: node, escrow, coordinator."""
     folder = tmp_path_factory.mktemp("cli-market")

@@ -1,4 +1,4 @@
-"""Whole markets on real parts: one in a token and one in the chain's coin, shared by the tests."""
+"""Whole markets on real parts: one in a token, one in the chain's coin, each for one file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +27,12 @@ def _market(folder: Path, *, native: bool) -> Iterator[LocalMarket]:
         market.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def token_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     yield from _market(tmp_path_factory.mktemp("token-market"), native=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def native_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     yield from _market(tmp_path_factory.mktemp("native-market"), native=True)
 
@@ -45,19 +45,19 @@ def settle(market: LocalMarket, role: str) -> User:
     return user
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def newcomer(token_market: LocalMarket) -> Callable[[str], User]:
     """Makes somebody with a wallet and nothing in it, in the token market."""
     return lambda role: settle(token_market, role)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def provider(token_market: LocalMarket) -> User:
     """A provider with a wallet, in the token market."""
     return settle(token_market, "the-provider")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def buyer(token_market: LocalMarket) -> User:
     """A buyer with a wallet, coin for gas and 100 test dollars, in the token market."""
     user = settle(token_market, "the-buyer")

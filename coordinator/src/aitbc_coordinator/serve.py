@@ -127,8 +127,8 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AitbcError when it cannot begin."""
     logs.configure(_secrets(settings))
     escrow, market = open_market(settings, home.attester_address())
-    attester = home.unlock(home.ATTESTER, settings.passphrase_file)
-    relayer = home.unlock(home.RELAYER, settings.passphrase_file)
+    keys = home.unlock_all((home.ATTESTER, home.RELAYER), settings.passphrase_file)
+    attester, relayer = keys[home.ATTESTER], keys[home.RELAYER]
     database = open_database(settings)
     try:
         context = Context(settings, database, market, Attester(attester, market))

@@ -199,19 +199,20 @@ def test_a_passphrase_file_of_ones_own(operator: Operator, tmp_path: Path) -> No
 def test_init_notices_a_passphrase_that_does_not_open_the_keys(
     operator: Operator, tmp_path: Path
 ) -> None:
+    operator.give_keys()
     operator.init()
     (operator.home / "keys" / "attester.json").unlink()
     other = tmp_path / "other"
     other.write_text("another passphrase\n")
     before = (operator.home / "config.toml").read_bytes()
-    said = operator.refused("init", passphrase_file=str(other))
+    said = operator.refused_here("init", passphrase_file=str(other))
     assert "wrong passphrase" in said
     assert str(other) in said
     assert (operator.home / "config.toml").read_bytes() == before
     # Where both it and the configuration are lost, a new one would open nothing either.
     for name in ("config.toml", "passphrase"):
         (operator.home / name).unlink()
-    assert "cannot read the passphrase" in operator.refused("init")
+    assert "cannot read the passphrase" in operator.refused_here("init")
     assert [path.name for path in operator.home.rglob("*.*")] == ["relayer.json"]
 
 
