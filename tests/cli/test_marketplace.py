@@ -1,6 +1,7 @@
 """The market's commands against a real coordinator and a real node."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -91,6 +92,7 @@ def test_a_gpu_from_listing_to_unlisting(provider: User) -> None:
     assert gone["listed"] is False
     assert search(provider, "--region", "eu-north") == []
     assert gpu["id"] in search(provider, "--mine")
+    time.sleep(1)  # a listing signed in the second of the unlisting does not undo it
     assert update(provider, gpu["id"], "--region", "eu-west").returncode == 0
     assert search(provider, "--region", "eu-west") == [gpu["id"]]
 

@@ -1,0 +1,15 @@
+"""The order of the tests."""
+
+import pytest
+
+LONGEST_FIRST = ("test_conservation.py", "test_demo.py", "test_guide.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole markets first: they wait for their blocks, while the other workers do the rest."""
+
+    def turn(item: pytest.Item) -> tuple[bool, bool]:
+        whole_market = item.path.parent.name == "integration"
+        return not whole_market, item.path.name not in LONGEST_FIRST
+
+    items.sort(key=turn)
