@@ -6,6 +6,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {BookingId, Completion, IEscrow, State, Terms} from "./interfaces/IEscrow.sol";
 import {Messages} from "./libraries/Messages.sol";
@@ -29,6 +30,9 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     uint256 private constant MAX_CLAIM_WINDOW = 90 days;
 
     /// @inheritdoc IEscrow
+    uint256 public constant ARBITER_WINDOW = 14 days;
+
+    /// @inheritdoc IEscrow
     address public immutable attester;
     /// @inheritdoc IEscrow
     address public immutable arbiter;
@@ -43,6 +47,8 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc IEscrow
     mapping(BookingId id => Booking) public booking;
+    /// @inheritdoc IEscrow
+    mapping(BookingId id => uint256) public disputedAt;
     /// @inheritdoc IEscrow
     mapping(address account => uint256) public owed;
 
@@ -70,6 +76,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc IEscrow
     function fund(Terms calldata terms) external payable nonReentrant returns (BookingId id) {
+        _requireSender(terms.buyer);
         id = _open(terms);
 
         _pull(terms.amount);
@@ -80,6 +87,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         ids = new BookingId[](terms.length);
         uint256 total;
         for (uint256 i; i < terms.length; ++i) {
+            _requireSender(terms[i].buyer);
             ids[i] = _open(terms[i]);
             total += terms[i].amount;
         }
@@ -92,9 +100,10 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IEscrow
     function claim(Terms calldata terms, uint256 earned, bytes calldata signature) external nonReentrant {
         BookingId id = idOf(terms);
-        Booking memory b = _requireOpen(id);
-        _requireBefore(terms.endsAt + claimWindow);
-        _requireReceipt(id, terms, earned, signature);
+        Booking memory b = _requireUnclosed(id);
+        uint256 end = _meterEnd(id, b.state, terms);
+        _requireBefore(end + claimWindow);
+        _requireReceipt(id, terms, Math.min(block.timestamp, end), earned, signature);
 
         uint256 claimed = terms.amount - b.remaining;
         if (earned <= claimed) return;
@@ -120,8 +129,11 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         bytes memory refusal = _refusal(id, b, terms, earned);
         if (refusal.length > 0) LowLevelCall.bubbleRevert(refusal);
 
-        (uint256 paid, uint256 fee, uint256 refunded) = _settle(id, b, terms, earned, evidence);
+        (uint256 paid, uint256 fee, uint256 refunded) = _divide(b, terms, earned);
+
+        _close(id, terms);
         owed[feeRecipient] += fee;
+        emit Settled(id, paid, fee, refunded, evidence);
 
         _pay(b.provider, paid);
         _refund(terms.buyer, refunded);
@@ -173,7 +185,11 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
             if (_refusal(ids[i], b, c.terms, c.earned).length > 0) continue;
 
             uint256 fee;
-            (payments[i], fee, refunds[i]) = _settle(ids[i], b, c.terms, c.earned, c.evidence);
+            (payments[i], fee, refunds[i]) = _divide(b, c.terms, c.earned);
+
+            _close(ids[i], c.terms);
+            emit Settled(ids[i], payments[i], fee, refunds[i], c.evidence);
+
             fees += fee;
         }
         owed[feeRecipient] += fees;
@@ -187,7 +203,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IEscrow
     function cancel(Terms calldata terms) external nonReentrant {
         BookingId id = idOf(terms);
-        Booking memory b = _requireOpen(id);
+        Booking memory b = _requireUnclosed(id);
         if (msg.sender != b.provider) {
             require(msg.sender == terms.buyer, Escrow_NotAParty(msg.sender));
             _requireBefore(terms.startsAt);
@@ -200,11 +216,47 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IEscrow
+    function dispute(Terms calldata terms) external nonReentrant {
+        BookingId id = idOf(terms);
+        require(arbiter != address(0), Escrow_NoArbiter());
+        _requireSender(terms.buyer);
+        State state = booking[id].state;
+        require(state == State.Open, Escrow_NotOpen(id, state));
+        _requireFrom(terms.startsAt);
+        _requireBefore(terms.endsAt);
+
+        booking[id].state = State.Disputed;
+        disputedAt[id] = block.timestamp;
+        emit Disputed(id);
+    }
+
+    /// @inheritdoc IEscrow
+    function resolve(Terms calldata terms, uint256 earned) external nonReentrant {
+        BookingId id = idOf(terms);
+        require(msg.sender == arbiter, Escrow_SenderIsNotArbiter(msg.sender, arbiter));
+        Booking memory b = booking[id];
+        require(b.state == State.Disputed, Escrow_NotDisputed(id, b.state));
+        uint256 from = disputedAt[id] + claimWindow;
+        _requireFrom(from);
+        _requireBefore(from + ARBITER_WINDOW);
+        _requireWithinAmount(earned, terms);
+        (uint256 paid, uint256 fee, uint256 refunded) = _divide(b, terms, earned);
+
+        _close(id, terms);
+        owed[feeRecipient] += fee;
+        emit Resolved(id, paid, fee, refunded);
+
+        _pay(b.provider, paid);
+        _refund(terms.buyer, refunded);
+    }
+
+    /// @inheritdoc IEscrow
     function reclaim(Terms calldata terms) external nonReentrant {
         BookingId id = idOf(terms);
-        Booking memory b = _requireOpen(id);
-        uint256 from = terms.endsAt + claimWindow;
-        require(block.timestamp >= from, Escrow_TooEarly(block.timestamp, from));
+        Booking memory b = _requireUnclosed(id);
+        uint256 from = _meterEnd(id, b.state, terms) + claimWindow;
+        if (b.state == State.Disputed) from += ARBITER_WINDOW;
+        _requireFrom(from);
 
         _close(id, terms);
         emit Reclaimed(id, b.remaining);
@@ -261,13 +313,26 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /* CHECKS */
 
-    function _requireOpen(BookingId id) private view returns (Booking memory b) {
+    function _requireSender(address buyer) internal view {
+        require(msg.sender == buyer, Escrow_SenderIsNotBuyer(msg.sender, buyer));
+    }
+
+    /// @dev Open or Disputed.
+    function _requireUnclosed(BookingId id) private view returns (Booking memory b) {
         b = booking[id];
-        require(b.state == State.Open, Escrow_NotOpen(id, b.state));
+        require(b.state == State.Open || b.state == State.Disputed, Escrow_NotOpen(id, b.state));
+    }
+
+    function _requireFrom(uint256 time) private view {
+        require(block.timestamp >= time, Escrow_TooEarly(block.timestamp, time));
     }
 
     function _requireBefore(uint256 time) private view {
         require(block.timestamp < time, Escrow_TooLate(block.timestamp, time));
+    }
+
+    function _requireWithinAmount(uint256 earned, Terms calldata terms) private pure {
+        require(earned <= terms.amount, Escrow_EarnedAboveAmount(earned, terms.amount));
     }
 
     /// @dev Why `settle` refuses, as the encoded error; empty if it does not.
@@ -290,18 +355,21 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @dev The attester is tried before the buyer, so that the clock binds whoever is both.
-    function _requireReceipt(BookingId id, Terms calldata terms, uint256 earned, bytes calldata signature)
-        private
-        view
-    {
+    function _requireReceipt(
+        BookingId id,
+        Terms calldata terms,
+        uint256 clock,
+        uint256 earned,
+        bytes calldata signature
+    ) private view {
         bytes32 digest = _hashTypedDataV4(Messages.receipt(id, earned));
         address recovered = _recover(digest, signature);
         if (_isSignedBy(attester, recovered, digest, signature)) {
-            uint256 cap = terms.capAt(block.timestamp);
+            uint256 cap = terms.capAt(clock);
             require(earned <= cap, Escrow_AheadOfClock(earned, cap));
         } else {
             require(_isSignedBy(terms.buyer, recovered, digest, signature), Escrow_InvalidSignature(digest));
-            require(earned <= terms.amount, Escrow_EarnedAboveAmount(earned, terms.amount));
+            _requireWithinAmount(earned, terms);
         }
     }
 
@@ -325,11 +393,16 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         returns (bool)
     {
         if (recovered == account) return true;
-        return account.code.length > 0
-            && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
+        return
+            account.code.length > 0 && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
     }
 
     /* COMPUTING AND WRITING */
+
+    /// @dev Where the clock of an unclosed booking stops, and its claim window begins.
+    function _meterEnd(BookingId id, State state, Terms calldata terms) private view returns (uint256) {
+        return state == State.Disputed ? disputedAt[id] : terms.endsAt;
+    }
 
     /// @dev What leaves when `remaining` falls from `before` to `left`. The fee telescopes over split payments.
     function _split(uint256 before, uint256 left) private view returns (uint256 paid, uint256 fee) {
@@ -337,9 +410,9 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         paid = before - left - fee;
     }
 
-    function _open(Terms calldata terms) private returns (BookingId id) {
+    /// @dev Who may fund is for the caller to check: the sender, or whoever signed for the money.
+    function _open(Terms calldata terms) internal returns (BookingId id) {
         id = idOf(terms);
-        require(msg.sender == terms.buyer, Escrow_SenderIsNotBuyer(msg.sender, terms.buyer));
         require(terms.provider != address(0), Escrow_ProviderIsZero());
         require(terms.amount > 0, Escrow_AmountIsZero());
         require(block.timestamp < terms.fundBy, Escrow_FundingClosed(block.timestamp, terms.fundBy));
@@ -359,17 +432,15 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         else delete booking[id];
     }
 
-    /// @dev Closes what `_refusal` lets pass.
-    function _settle(BookingId id, Booking memory b, Terms calldata terms, uint256 earned, bytes32 evidence)
+    /// @dev How `remaining` divides when the provider is to end with `max(earned, claimed)`.
+    function _divide(Booking memory b, Terms calldata terms, uint256 earned)
         private
+        view
         returns (uint256 paid, uint256 fee, uint256 refunded)
     {
         uint256 claimed = terms.amount - b.remaining;
-        refunded = terms.amount - (earned > claimed ? earned : claimed);
+        refunded = terms.amount - Math.max(earned, claimed);
         (paid, fee) = _split(b.remaining, refunded);
-
-        _close(id, terms);
-        emit Settled(id, paid, fee, refunded, evidence);
     }
 
     function _idsOf(Completion[] calldata completions) private view returns (BookingId[] memory ids) {

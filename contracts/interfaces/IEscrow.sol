@@ -71,7 +71,13 @@ interface IEscrow {
     /// @notice The buyer (before the start) or the provider gave the booking up.
     event Cancelled(BookingId indexed id, address indexed by, uint256 refunded);
 
-    /// @notice The claim window passed and the buyer was refunded.
+    /// @notice The buyer stopped the meter at this block's time.
+    event Disputed(BookingId indexed id);
+
+    /// @notice The arbiter divided what a disputed booking still held.
+    event Resolved(BookingId indexed id, uint256 paid, uint256 fee, uint256 refunded);
+
+    /// @notice The windows passed and the buyer was refunded.
     event Reclaimed(BookingId indexed id, uint256 refunded);
 
     /// @notice A push to a provider failed: `amount` is owed to `account` until withdrawn.
@@ -85,7 +91,6 @@ interface IEscrow {
 
     /* ERRORS: CONSTRUCTION */
 
-    error Escrow_TokenHasNoCode(address token);
     error Escrow_AttesterIsZero();
     error Escrow_ArbiterIsAttester(address attester);
     error Escrow_FeeTooHigh(uint256 feeBps, uint256 maximum);
@@ -101,6 +106,9 @@ interface IEscrow {
     error Escrow_TimesOutOfOrder(uint256 fundBy, uint256 startsAt, uint256 endsAt);
     error Escrow_AlreadyFunded(BookingId id);
     error Escrow_NotOpen(BookingId id, State state);
+    error Escrow_NotDisputed(BookingId id, State state);
+    error Escrow_NoArbiter();
+    error Escrow_SenderIsNotArbiter(address sender, address arbiter);
     error Escrow_TooEarly(uint256 timestamp, uint256 from);
     error Escrow_TooLate(uint256 timestamp, uint256 before);
     error Escrow_AheadOfClock(uint256 earned, uint256 cap);
@@ -110,7 +118,6 @@ interface IEscrow {
     error Escrow_NothingOwed(address account);
     error Escrow_SenderIsNotAccount(address sender, address account);
     error Escrow_WrongValue(uint256 sent, uint256 expected);
-    error Escrow_ReceivedShort(uint256 received, uint256 expected);
     error Escrow_TransferFailed(address to, uint256 amount);
 
     /* FUNDING */
@@ -120,7 +127,7 @@ interface IEscrow {
     /// - the sender is `terms.buyer`;
     /// - `amount > 0`, `provider != 0`, `now < fundBy <= startsAt < endsAt`;
     /// - these terms were never funded before;
-    /// - native escrow: `msg.value` is the amount; token escrow: no value, and an allowance of the amount.
+    /// - native escrow: `msg.value` is the amount; token escrow: no value, and the token lets the escrow pull the amount.
     /// @return id The booking id.
     function fund(Terms calldata terms) external payable returns (BookingId id);
 
@@ -133,9 +140,9 @@ interface IEscrow {
     /// @notice Pays the provider what a receipt proves beyond what was claimed already. Anyone may send it.
     /// A receipt that proves nothing new is a no-op.
     /// Requirements:
-    /// - the booking is open and `now < endsAt + claimWindow`;
-    /// - `signature` over `Receipt(bookingId, earned)` is the attester's and `earned <= cap(now)`, or is the buyer's
-    ///   and `earned <= amount`.
+    /// - the booking is open and `now < endsAt + claimWindow`, or disputed and `now < disputedAt + claimWindow`;
+    /// - `signature` over `Receipt(bookingId, earned)` is the attester's and `earned <= cap(now)`, where a dispute
+    ///   stops the clock at `disputedAt`; or it is the buyer's and `earned <= amount`.
     /// @param earned Earned in all since the start, in base units.
     function claim(Terms calldata terms, uint256 earned, bytes calldata signature) external;
 
@@ -157,11 +164,24 @@ interface IEscrow {
     function settleEach(Completion[] calldata completions, bytes calldata signature) external;
 
     /// @notice Gives a booking up and refunds the buyer what remains.
-    /// Requirements: open, and the sender is the buyer before `startsAt`, or the provider at any time.
+    /// Requirements: open and the sender is the buyer before `startsAt`, or open or disputed and the sender is the
+    /// provider, at any time.
     function cancel(Terms calldata terms) external;
 
-    /// @notice Refunds the buyer what remains once the claim window has passed. Anyone may send it.
-    /// Requirements: open, `now >= endsAt + claimWindow`.
+    /// @notice The buyer's brake: stops the meter, takes nothing attested back, and lets the arbiter divide the rest.
+    /// Requirements: this escrow has an arbiter; the sender is the buyer; open, `startsAt <= now < endsAt`.
+    function dispute(Terms calldata terms) external;
+
+    /// @notice Closes a disputed booking: the provider ends with `max(earned, claimed)`, the buyer gets the rest.
+    /// Requirements:
+    /// - the sender is the arbiter;
+    /// - the booking is disputed, `disputedAt + claimWindow <= now < disputedAt + claimWindow + ARBITER_WINDOW`;
+    /// - `earned <= amount`.
+    function resolve(Terms calldata terms, uint256 earned) external;
+
+    /// @notice Refunds the buyer what remains once everyone else's time has passed. Anyone may send it.
+    /// Requirements: open and `now >= endsAt + claimWindow`, or disputed and
+    /// `now >= disputedAt + claimWindow + ARBITER_WINDOW`.
     function reclaim(Terms calldata terms) external;
 
     /// @notice Sends all that is owed to `account` to `to`.
@@ -179,6 +199,9 @@ interface IEscrow {
     /// @return remaining What is still locked, in base units.
     /// @return state `None` also for a booking that was closed from its start on: events tell the two apart.
     function booking(BookingId id) external view returns (address provider, uint88 remaining, State state);
+
+    /// @notice When a booking was disputed (UTC seconds), or 0. Kept when the booking closes.
+    function disputedAt(BookingId id) external view returns (uint256);
 
     /// @notice What waits for `withdraw`, in base units.
     function owed(address account) external view returns (uint256);
@@ -198,8 +221,14 @@ interface IEscrow {
     /// @notice Who is credited with the fees.
     function feeRecipient() external view returns (address);
 
-    /// @notice Seconds after a booking's end in which it can be settled and claimed.
+    /// @notice Seconds in which a booking can be settled and claimed after its end, or claimed after a dispute.
     function claimWindow() external view returns (uint256);
+
+    /// @notice Seconds that the arbiter has after the claim window of a disputed booking: 14 days.
+    // A constant of the contract, named as one.
+    // solhint-disable-next-line func-name-mixedcase
+    // slither-disable-next-line naming-convention
+    function ARBITER_WINDOW() external view returns (uint256);
 
     /// @notice `keccak256(abi.encode(chainid, this))` at construction: binds ids to this chain and contract.
     function seed() external view returns (bytes32);

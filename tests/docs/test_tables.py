@@ -52,7 +52,13 @@ def test_the_protocol_page_lists_every_signed_message() -> None:
 def test_the_contract_signs_the_same_types() -> None:
     source = (ROOT / "contracts/libraries/Messages.sol").read_text()
     in_contract = set(re.findall(r'keccak256\(\s*"([^"]+)"\s*\)', source))
-    kinds = (messages.Receipt, messages.Completion, messages.SettleMany, messages.SettleEach)
+    kinds = (
+        messages.Terms,
+        messages.Receipt,
+        messages.Completion,
+        messages.SettleMany,
+        messages.SettleEach,
+    )
     assert in_contract == set(map(encoded, kinds))
 
 
@@ -66,7 +72,8 @@ def test_the_contract_has_the_same_terms() -> None:
 
 
 def test_the_contract_has_the_same_verbs() -> None:
-    source = (ROOT / "contracts/interfaces/IEscrow.sol").read_text()
+    interfaces = (ROOT / f"contracts/interfaces/{name}.sol" for name in ("IEscrow", "ITokenEscrow"))
+    source = "".join(path.read_text() for path in interfaces)
     functions = re.findall(r"function (\w+)\([^)]*\)\s+external([^;]*);", source)
     verbs = {name for name, rest in functions if "view" not in rest}
     assert verbs - {"withdraw"} == {t.verb for t in TRANSITIONS}

@@ -25,15 +25,25 @@ class Transition(NamedTuple):
     sender: str
 
 
+_NONE, _OPEN, _DISPUTED, _CLOSED = EscrowState
+
 TRANSITIONS = (
-    Transition("fund", EscrowState.NONE, (EscrowState.OPEN,), "buyer"),
-    Transition("fundMany", EscrowState.NONE, (EscrowState.OPEN,), "buyer"),
-    Transition("claim", EscrowState.OPEN, (EscrowState.OPEN, EscrowState.CLOSED), "anyone"),
-    Transition("settle", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
-    Transition("settleMany", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
-    Transition("settleEach", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
-    Transition("cancel", EscrowState.OPEN, (EscrowState.CLOSED,), "buyer or provider"),
-    Transition("reclaim", EscrowState.OPEN, (EscrowState.CLOSED,), "anyone"),
+    Transition("fund", _NONE, (_OPEN,), "buyer"),
+    Transition("fundMany", _NONE, (_OPEN,), "buyer"),
+    Transition("fundWithPermit", _NONE, (_OPEN,), "buyer"),
+    Transition("fundWithAuthorization", _NONE, (_OPEN,), "anyone"),
+    Transition("fundWithPermit2", _NONE, (_OPEN,), "anyone"),
+    Transition("claim", _OPEN, (_OPEN, _CLOSED), "anyone"),
+    Transition("claim", _DISPUTED, (_DISPUTED, _CLOSED), "anyone"),
+    Transition("settle", _OPEN, (_CLOSED,), "anyone"),
+    Transition("settleMany", _OPEN, (_CLOSED,), "anyone"),
+    Transition("settleEach", _OPEN, (_CLOSED,), "anyone"),
+    Transition("cancel", _OPEN, (_CLOSED,), "buyer or provider"),
+    Transition("cancel", _DISPUTED, (_CLOSED,), "provider"),
+    Transition("dispute", _OPEN, (_DISPUTED,), "buyer"),
+    Transition("resolve", _DISPUTED, (_CLOSED,), "arbiter"),
+    Transition("reclaim", _OPEN, (_CLOSED,), "anyone"),
+    Transition("reclaim", _DISPUTED, (_CLOSED,), "anyone"),
 )
 
 
