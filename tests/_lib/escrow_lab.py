@@ -12,10 +12,11 @@ from web3 import Web3
 from web3.types import Wei
 
 import samples
-from aitbc.chain.escrow import ZERO_ADDRESS, Escrow, open_escrow
+from aitbc.chain.escrow import Escrow, open_escrow
 from aitbc.profile import Profile, save_profile
 from aitbc.protocol.artifacts import load_artifact
 from aitbc.protocol.messages import Completion, Domain, Message, Receipt, SettleMany, Terms
+from aitbc.protocol.types import ZERO_ADDRESS
 from aitbc.protocol.wire import Market, SignedReceipt
 from aitbc.signing import sign
 from deploying import deploy
@@ -30,13 +31,14 @@ EVIDENCE = "0x" + "ee" * 32
 
 @dataclass
 class EscrowLab:
-    """`buyer` and `provider` have coin; the attester only signs."""
+    """Everybody but the attester, who only signs, has coin. Without an arbiter: no disputes."""
 
     node: Node
     native: bool = True
     attester: LocalAccount = field(default_factory=Account.create)
     buyer: LocalAccount = field(default_factory=Account.create)
     provider: LocalAccount = field(default_factory=Account.create)
+    arbiter: LocalAccount | None = field(default_factory=Account.create)
     fee_recipient: LocalAccount = field(default_factory=Account.create)
     escrow: Escrow = field(init=False)
     deploy_block: int = field(init=False)
@@ -45,11 +47,11 @@ class EscrowLab:
     def __post_init__(self) -> None:
         self.web3.provider.make_request("evm_setIntervalMining", [0])  # type: ignore[arg-type]  # anvil's own
         self.web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]  # anvil's own
-        for account in (self.buyer, self.provider, self.fee_recipient):
+        for account in filter(None, (self.buyer, self.provider, self.arbiter, self.fee_recipient)):
             self.node.give_coin(account.address, 10 * COIN)
         parties = [
             self.attester.address,
-            ZERO_ADDRESS,
+            self.arbiter_address,
             FEE_BPS,
             self.fee_recipient.address,
             CLAIM_WINDOW,
@@ -77,6 +79,10 @@ class EscrowLab:
         return int(self.web3.eth.get_block("latest")["timestamp"])
 
     @property
+    def arbiter_address(self) -> str:
+        return ZERO_ADDRESS if self.arbiter is None else str(self.arbiter.address)
+
+    @property
     def market(self) -> Market:
         return samples.market(
             name="lab",
@@ -87,6 +93,7 @@ class EscrowLab:
             symbol="ETH" if self.native else "TUSD",
             decimals=18 if self.native else 6,
             attester=self.attester.address,
+            arbiter=self.arbiter_address,
             fee_bps=FEE_BPS,
             fee_recipient=self.fee_recipient.address,
             claim_window=CLAIM_WINDOW,
@@ -157,6 +164,15 @@ class EscrowLab:
 
     def cancel(self, account: LocalAccount, terms: Terms) -> str:
         return self.send(account, self.escrow.functions.cancel(terms.abi_values()))
+
+    def dispute(self, terms: Terms) -> int:
+        """When the meter stopped."""
+        self.send(self.buyer, self.escrow.functions.dispute(terms.abi_values()))
+        return self.now
+
+    def resolve(self, terms: Terms, earned: int) -> str:
+        assert self.arbiter is not None
+        return self.send(self.arbiter, self.escrow.functions.resolve(terms.abi_values(), earned))
 
     def reclaim(self, terms: Terms) -> str:
         return self.send(self.node.faucet, self.escrow.functions.reclaim(terms.abi_values()))

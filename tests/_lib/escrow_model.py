@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from aitbc.protocol import events as ev
 from aitbc.protocol.ledger import ChainState, Money, Rules
 from aitbc.protocol.messages import Terms
-from aitbc.protocol.states import clock_cap, payout_fee
+from aitbc.protocol.states import Phases, clock_cap, payout_fee, phases
 
 
 @dataclass
@@ -20,6 +20,7 @@ class EscrowModel:
     events: list[ev.EscrowEvent] = field(default_factory=list)
     terms: dict[str, Terms] = field(default_factory=dict)
     remaining: dict[str, int] = field(default_factory=dict)
+    disputed: dict[str, int] = field(default_factory=dict)
     owed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     received: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     left: Money = field(default_factory=Money)
@@ -37,7 +38,10 @@ class EscrowModel:
     def state(self) -> ChainState:
         held = sum(self.remaining.values()) + sum(self.owed.values())
         accounts: dict[str, int] = defaultdict(int, self.owed)
-        return ChainState(held + self.donations, accounts, defaultdict(int, self.remaining))
+        disputed = {b: at for b, at in self.disputed.items() if b in self.remaining}
+        return ChainState(
+            held + self.donations, accounts, defaultdict(int, self.remaining), disputed
+        )
 
     def fund(self, terms: Terms) -> str:
         booking_id = terms.booking_id(self.rules.domain)
@@ -86,6 +90,19 @@ class EscrowModel:
             runs.append((provider, paid))
         for provider, total in runs:
             self._pay(provider, total)
+
+    def dispute(self, booking_id: str) -> None:
+        self.disputed[booking_id] = self.now
+        self._emit(ev.Disputed, booking_id=booking_id)
+
+    def resolve(self, booking_id: str, earned: int) -> None:
+        terms = self.terms[booking_id]
+        refunded = min(terms.amount - earned, self.remaining[booking_id])
+        paid, fee = self._take(booking_id, refunded)
+        del self.remaining[booking_id]
+        self._emit(ev.Resolved, booking_id=booking_id, paid=paid, fee=fee, refunded=refunded)
+        self._pay(terms.provider, paid)
+        self._refund(terms.buyer, refunded)
 
     def cancel(self, booking_id: str, by: str) -> None:
         refunded = self.remaining.pop(booking_id)
@@ -143,6 +160,10 @@ class EscrowModel:
         }
         self.events.append(kind(**place, **fields))  # type: ignore[arg-type]  # fields by kind
         self.log_index += 1
+
+
+def times(model: EscrowModel, booking_id: str) -> Phases:
+    return phases(model.terms[booking_id], model.rules.claim_window, model.disputed.get(booking_id))
 
 
 def cap(model: EscrowModel, booking_id: str) -> int:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from aitbc.protocol.messages import Listing
+from aitbc.protocol.types import ZERO_ADDRESS
 from aitbc.protocol.wire import Market
-
-ZERO_ADDRESS = "0x" + "00" * 20
 
 
 def market(**changes: Any) -> Market:

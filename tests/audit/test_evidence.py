@@ -56,8 +56,8 @@ def evidence(*beats: SignedHeartbeat, grants: list[SignedSessionGrant] | None = 
     return meter(ID, TERMS, [grant()] if grants is None else grants, found)
 
 
-def line(*events: ev.BookingEvent) -> BookingLine:
-    return BookingLine(ID, TERMS, events=list(events))
+def line(*events: ev.BookingEvent, disputed_at: int | None = None) -> BookingLine:
+    return BookingLine(ID, TERMS, disputed_at=disputed_at, events=list(events))
 
 
 def place() -> Any:
@@ -114,6 +114,23 @@ def test_a_settlement_that_withholds_what_was_earned() -> None:
     no_more = settled(stated, 0, 0, refunded=5_000)
     assert problems(stated, claimed(990, 10), no_more) == [
         "the settlement pays 1000 in all, due is 4000 by the evidence"
+    ]
+
+
+def test_a_dispute_stops_the_meter() -> None:
+    beats = [beat(1, START, START + 20), beat(2, START + 20, START + 40)]
+    stopped = meter(ID, TERMS, [grant()], beats, START + 30)
+    assert (stopped.used_seconds, stopped.earned) == (30, 3_000)
+    disputed = line(claimed(2_970, 30), disputed_at=START + 30)
+    assert evidence_problems(stopped, disputed, DOMAIN, None) == []
+    beyond = line(claimed(3_960, 40), disputed_at=START + 30)
+    assert evidence_problems(stopped, beyond, DOMAIN, None) == [
+        "claims took 1000 more than the evidence proves"
+    ]
+    assert evidence_problems(evidence(), disputed, DOMAIN, None) == [
+        "the evidence states metered_until 1060, it is 1030",
+        "the evidence states used_seconds 40, it is 30",
+        "the evidence states earned 4000, it is 3000",
     ]
 
 

@@ -18,6 +18,7 @@ from aitbc.errors import ChainError
 from aitbc.protocol import events as ev
 from aitbc.protocol.messages import Heartbeat, SessionGrant, Terms
 from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant, meter
+from aitbc.protocol.states import ARBITER_WINDOW
 from aitbc.protocol.units import format_amount, parse_amount
 from aitbc.signing import sign
 from escrow_lab import CLAIM_WINDOW, EscrowLab, user
@@ -48,13 +49,31 @@ def auditor(lab: EscrowLab, tmp_path: Path) -> User:
     return somebody
 
 
+STATUSES = {
+    "whole": "settled",
+    "partial": "settled",
+    "cancelled": "cancelled",
+    "dropped": "cancelled",
+    "claimed": "funded",
+    "forgotten": "reclaimed",
+    "still": "funded",
+    "divided": "resolved",
+    "left": "reclaimed",
+    "contested": "disputed",
+}
+
+
 def play_everything(lab: EscrowLab) -> dict[str, str]:
     """One booking through every transition; names → ids."""
-    whole, partial, cancelled, dropped, claimed, forgotten, still = (
-        lab.fund(AMOUNT + n) for n in range(7)
+    booked = {name: lab.fund(AMOUNT + n) for n, name in enumerate(STATUSES)}
+    whole, partial, cancelled, dropped, claimed, forgotten, still, divided, left, contested = (
+        booked.values()
     )
     lab.cancel(lab.buyer, cancelled)
     lab.move_to(whole.starts_at + 30)
+    for disputed in (divided, left, contested):
+        lab.dispute(disputed)
+    lab.claim(divided, divided.amount // 5)
     lab.claim(claimed, claimed.amount // 3)
     lab.claim(partial, partial.amount // 4)
     lab.cancel(lab.provider, dropped)
@@ -63,10 +82,11 @@ def play_everything(lab: EscrowLab) -> dict[str, str]:
     lab.settle(partial, partial.amount // 2 - 1)
     lab.move_to(forgotten.ends_at + CLAIM_WINDOW)
     lab.reclaim(forgotten)
+    lab.resolve(divided, divided.amount // 2)
     lab.withdraw(lab.fee_recipient.address)
-    names = ("whole", "partial", "cancelled", "dropped", "claimed", "forgotten", "still")
-    booked = (whole, partial, cancelled, dropped, claimed, forgotten, still)
-    return {name: lab.id(terms) for name, terms in zip(names, booked, strict=True)}
+    lab.move_to(lab.now + ARBITER_WINDOW)
+    lab.reclaim(left)
+    return {name: lab.id(terms) for name, terms in booked.items()}
 
 
 def report(done: CompletedProcess[str], code: int = 0) -> Any:
@@ -84,21 +104,13 @@ def test_every_transition_reconciles(lab: EscrowLab, auditor: User) -> None:
         name: parse_amount(found[name], lab.market.decimals)
         for name in ("funded", "paid", "refunded", "fees", "open", "owed", "balance", "donations")
     }
-    assert units["funded"] == sum(AMOUNT + n for n in range(7))
+    assert units["funded"] == sum(AMOUNT + n for n in range(len(STATUSES)))
     assert units["funded"] == sum(units[k] for k in ("paid", "refunded", "fees", "open", "owed"))
     assert units["balance"] == units["open"] + units["owed"] == lab.escrow.balance()
     assert units["donations"] == 0
     assert units["fees"] > 0
     statuses = {line["id"]: line["status"] for line in found["bookings"]}
-    assert {name: statuses[booking] for name, booking in bookings.items()} == {
-        "whole": "settled",
-        "partial": "settled",
-        "cancelled": "cancelled",
-        "dropped": "cancelled",
-        "claimed": "funded",
-        "forgotten": "reclaimed",
-        "still": "funded",
-    }
+    assert {name: statuses[booking] for name, booking in bookings.items()} == STATUSES
 
 
 def test_the_table_for_people_names_every_booking(lab: EscrowLab, auditor: User) -> None:
@@ -264,6 +276,11 @@ def test_one_booking_with_its_transactions(lab: EscrowLab, auditor: User) -> Non
     assert all(len(event["tx_hash"]) == 66 for event in found["events"])
     assert found["evidence_checked"] is False
     assert found["problems"] == []
+    assert found["disputed_at"] is None
+    divided = report(run_here(auditor, "audit", "booking", bookings["divided"], "--format", "json"))
+    events = {event["event"]: event["time"] for event in divided["events"]}
+    assert list(events) == ["Funded", "Disputed", "Claimed", "Resolved"]
+    assert divided["disputed_at"] == events["Disputed"]
     unknown = run_here(auditor, "audit", "booking", "0xffffffff")
     assert unknown.returncode == 1
     assert "there is no booking" in unknown.stderr

@@ -1,6 +1,7 @@
 """The ledger balances for every history that an escrow can have, and for no altered one."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,21 +9,23 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aitbc.protocol import events as ev
-from aitbc.protocol.ledger import ChainState, Ledger, Money, Rules, build_ledger, compare
+from aitbc.protocol.ledger import Ledger, Money, Rules, build_ledger, compare
 from aitbc.protocol.messages import Terms
-from aitbc.protocol.states import BookingStatus
-from escrow_model import EscrowModel, cap
+from aitbc.protocol.states import ARBITER_WINDOW, BookingStatus
+from aitbc.protocol.types import ZERO_ADDRESS
+from escrow_model import EscrowModel, cap, times
 from strategies import DOMAIN
 
 ACCOUNTS = ["0x" + f"{n:02x}" * 20 for n in range(1, 6)]
 FEE_RECIPIENT = "0x" + "fe" * 20
+ARBITER = "0x" + "ab" * 20
 WINDOW = 1_000
 NOTHING_OWED = dict.fromkeys(ACCOUNTS, 0)
 START = 1_000_000
 
 
-def rules(fee_bps: int = 100) -> Rules:
-    return Rules(DOMAIN, fee_bps, FEE_RECIPIENT, WINDOW)
+def rules(fee_bps: int = 100, arbiter: str = ARBITER) -> Rules:
+    return Rules(DOMAIN, fee_bps, FEE_RECIPIENT, WINDOW, arbiter)
 
 
 @st.composite
@@ -30,7 +33,9 @@ def histories(draw: st.DrawFn) -> EscrowModel:
     """Up to five bookings, each through claims, a close or none, among accounts of which some
     refuse what is pushed to them."""
     model = EscrowModel(
-        rules=rules(draw(st.integers(0, 1_000))),
+        rules=rules(
+            draw(st.integers(0, 1_000)), draw(st.sampled_from([ARBITER, ARBITER, ZERO_ADDRESS]))
+        ),
         rejecting=frozenset(draw(st.sets(st.sampled_from([*ACCOUNTS, FEE_RECIPIENT])))),
         now=START,
         donations=draw(st.integers(0, 10)),
@@ -57,35 +62,65 @@ def histories(draw: st.DrawFn) -> EscrowModel:
 
 
 def _act(draw: st.DrawFn, model: EscrowModel) -> None:
-    model.mine(draw(st.one_of(st.integers(0, 40), st.just(WINDOW))))
+    model.mine(draw(st.one_of(st.integers(0, 40), st.sampled_from([WINDOW, ARBITER_WINDOW]))))
     debtors = sorted(account for account, amount in model.owed.items() if amount)
-    verbs = ["claim", "claim", "settle", "settle", "cancel", "reclaim"]
-    verbs += ["withdraw"] if debtors else []
+    verbs = ["claim", "claim", "settle", "settle", "dispute", "dispute", "resolve"]
+    verbs += ["cancel", "reclaim", *(["withdraw"] if debtors else [])]
     verb = draw(st.sampled_from(verbs))
     if verb == "withdraw":
         model.withdraw(draw(st.sampled_from(debtors)))
         return
-    payable = [b for b in model.remaining if model.now < model.terms[b].ends_at + WINDOW]
-    expired = [b for b in model.remaining if b not in payable]
-    if verb == "reclaim" and expired:
-        model.reclaim(draw(st.sampled_from(expired)))
-    elif verb == "cancel" and model.remaining:
-        booking = draw(st.sampled_from(list(model.remaining)))
-        terms = model.terms[booking]
-        early = model.now < terms.starts_at
-        model.cancel(booking, draw(st.sampled_from([terms.buyer, terms.provider][not early :])))
-    elif verb == "claim" and payable:
-        booking = draw(st.sampled_from(payable))
-        claimed = model.terms[booking].amount - model.remaining[booking]
-        model.claim(booking, draw(st.integers(claimed + 1, model.terms[booking].amount)))
-    elif verb == "settle" and payable:
-        wanted = draw(st.lists(st.sampled_from(payable), min_size=1, unique=True))
-        ended = [b for b in wanted if model.now >= model.terms[b].ends_at]
-        together: bool = draw(st.booleans())
-        if ended and together:
-            model.settle_many(ended)
-        else:
-            model.settle_each([(b, draw(st.integers(0, cap(model, b)))) for b in wanted])
+    candidates = list(filter(ALLOWED[verb](model), model.remaining))
+    if not candidates:
+        return
+    if verb == "settle":
+        _settle(draw, model, draw(st.lists(st.sampled_from(candidates), min_size=1, unique=True)))
+        return
+    booking = draw(st.sampled_from(candidates))
+    terms = model.terms[booking]
+    claimed = terms.amount - model.remaining[booking]
+    match verb:
+        case "claim":
+            model.claim(booking, draw(st.integers(claimed + 1, terms.amount)))
+        case "resolve":
+            model.resolve(booking, draw(st.integers(0, terms.amount)))
+        case "cancel":
+            early = model.now < terms.starts_at
+            model.cancel(booking, draw(st.sampled_from([terms.buyer, terms.provider][not early :])))
+        case _:
+            getattr(model, verb)(booking)
+
+
+def _settle(draw: st.DrawFn, model: EscrowModel, wanted: list[str]) -> None:
+    ended = [b for b in wanted if model.now >= model.terms[b].ends_at]
+    together: bool = draw(st.booleans())
+    if ended and together:
+        model.settle_many(ended)
+    else:
+        model.settle_each([(b, draw(st.integers(0, cap(model, b)))) for b in wanted])
+
+
+def _payable(model: EscrowModel) -> Callable[[str], bool]:
+    return lambda b: model.now < times(model, b).claim_before
+
+
+ALLOWED: dict[str, Callable[[EscrowModel], Callable[[str], bool]]] = {
+    "claim": _payable,
+    "settle": lambda m: lambda b: _payable(m)(b) and b not in m.disputed,
+    "dispute": lambda m: (
+        lambda b: (
+            m.rules.arbiter != ZERO_ADDRESS
+            and b not in m.disputed
+            and m.terms[b].starts_at <= m.now < m.terms[b].ends_at
+        )
+    ),
+    "resolve": lambda m: (
+        lambda b: b in m.disputed and times(m, b).claim_before <= m.now < times(m, b).reclaim_from
+    ),
+    "cancel": lambda _: lambda _: True,
+    "reclaim": lambda m: lambda b: m.now >= times(m, b).reclaim_from,
+}
+"""Which bookings a verb can be used on now."""
 
 
 def books(model: EscrowModel) -> Ledger:
@@ -113,6 +148,8 @@ def test_every_history_reconciles_to_the_unit(model: EscrowModel) -> None:
 
 AMOUNTS = {
     ev.Funded: ("terms",),
+    ev.Disputed: (),
+    ev.Resolved: ("paid", "fee", "refunded"),
     ev.Claimed: ("paid", "fee"),
     ev.Settled: ("paid", "fee", "refunded"),
     ev.SettledInFull: ("paid", "fee"),
@@ -147,7 +184,8 @@ def concerned(model: EscrowModel, event: ev.EscrowEvent) -> set[str]:
 
 @given(model=histories(), data=st.data())
 def test_one_unit_off_names_the_booking(model: EscrowModel, data: st.DataObject) -> None:
-    index = data.draw(st.integers(0, len(model.events) - 1))
+    altering = [n for n, event in enumerate(model.events) if AMOUNTS[type(event)]]
+    index = data.draw(st.sampled_from(altering))
     event = model.events[index]
     name = data.draw(st.sampled_from(AMOUNTS[type(event)]))
     by = data.draw(st.sampled_from([-1, 1]))
@@ -177,12 +215,14 @@ def test_an_event_left_out_repeated_or_moved_is_noticed(
             model.events[index], model.events[index - 1] = model.events[index - 1], event
     if change == "omit" and isinstance(event, ev.Funded):
         # The books cannot miss what nothing else mentions, except in the balance.
-        state = ChainState(state.balance, state.owed, state.remaining)
         ledger = books(model)
         later = any(getattr(e, "booking_id", "") == event.booking_id for e in model.events)
         surplus = state.balance - ledger.held - model.donations
         assert ledger.violations if later else surplus == event.terms.amount
         return
+    if change == "omit" and isinstance(event, ev.Disputed):
+        # It moves no money: once its booking is closed, the escrow's slot is silent about it.
+        assume(event.booking_id in state.disputed)
     ledger = books(model)
     assert [*ledger.violations, *compare(ledger, state)]
 
@@ -267,7 +307,125 @@ def test_a_payout_after_the_claim_window(story: Story, verb: str) -> None:
 
 def test_a_reclaim_inside_the_claim_window(story: Story) -> None:
     story.at(59 + WINDOW).reclaim(story.id)
-    assert "claim window is open" in story.only_violation()
+    assert "before the time of all others" in story.only_violation()
+
+
+def test_a_dispute_stops_the_meter_and_is_resolved(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    disputed = books(story.model).bookings[story.id]
+    assert (disputed.status, disputed.disputed_at) == (BookingStatus.DISPUTED, START + 50)
+    story.at(40).claim(story.id, 1_000)
+    assert books(story.model).bookings[story.id].status is BookingStatus.DISPUTED
+    story.at(30 + WINDOW).resolve(story.id, 4_000)
+    ledger = books(story.model)
+    assert ledger.violations == []
+    assert ledger.left == Money(paid=3_960, refunded=2_000)
+    assert ledger.owed == {FEE_RECIPIENT: Money(fees=40)}
+    assert ledger.bookings[story.id].status is BookingStatus.RESOLVED
+
+
+def test_the_arbiter_divides_without_the_clock(story: Story) -> None:
+    story.at(0).dispute(story.id)
+    story.at(WINDOW).resolve(story.id, 6_000)
+    assert books(story.model).violations == []
+
+
+def test_a_full_claim_closes_a_disputed_booking(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(29 + WINDOW).claim(story.id, 6_000)
+    ledger = books(story.model)
+    assert ledger.violations == []
+    assert ledger.bookings[story.id].status is BookingStatus.SETTLED
+
+
+@pytest.mark.parametrize("second", [-1, 60])
+def test_a_dispute_while_the_booking_does_not_run(story: Story, second: int) -> None:
+    story.at(second).dispute(story.id)
+    assert "while it does not run" in story.only_violation()
+
+
+@pytest.mark.parametrize("second", [0, 59])
+def test_a_dispute_at_the_edges(story: Story, second: int) -> None:
+    story.at(second).dispute(story.id)
+    assert books(story.model).violations == []
+
+
+def test_a_dispute_without_an_arbiter(story: Story) -> None:
+    story.model.rules = rules(arbiter=ZERO_ADDRESS)
+    story.at(30).dispute(story.id)
+    assert "without an arbiter" in story.only_violation()
+
+
+def test_a_second_dispute(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(31).dispute(story.id)
+    assert "disputed twice" in story.only_violation()
+
+
+def test_a_dispute_of_what_is_closed(story: Story) -> None:
+    story.at(30).cancel(story.id, PROVIDER)
+    story.at(31).dispute(story.id)
+    assert "Disputed after it was cancelled" in story.only_violation()
+    assert books(story.model).open_bookings == []
+
+
+def test_a_resolution_without_a_dispute(story: Story) -> None:
+    story.at(60).resolve(story.id, 3_000)
+    assert "without a dispute" in story.only_violation()
+
+
+@pytest.mark.parametrize("second", [29 + WINDOW, 30 + WINDOW + ARBITER_WINDOW])
+def test_a_resolution_outside_of_the_arbiters_time(story: Story, second: int) -> None:
+    story.at(30).dispute(story.id)
+    story.at(second).resolve(story.id, 3_000)
+    assert "outside of the arbiter's time" in story.only_violation()
+
+
+def test_the_last_second_of_the_arbiter(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(29 + WINDOW + ARBITER_WINDOW).resolve(story.id, 3_000)
+    assert books(story.model).violations == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_settlement_of_a_disputed_booking(story: Story, together: bool) -> None:
+    story.at(30).dispute(story.id)
+    model = story.at(60)
+    if together:
+        model.settle_many([story.id])
+    else:
+        model.settle_each([(story.id, 3_000)])
+    assert "although it is disputed" in story.only_violation()
+
+
+def test_a_claim_after_a_disputes_claim_window(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(30 + WINDOW).claim(story.id, 100)
+    assert "after its claim window" in story.only_violation()
+
+
+def test_a_disputed_booking_is_not_reclaimed_in_the_arbiters_time(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(29 + WINDOW + ARBITER_WINDOW).reclaim(story.id)
+    assert "before the time of all others" in story.only_violation()
+
+
+def test_a_disputed_booking_is_reclaimed_after_the_arbiters_time(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(30 + WINDOW + ARBITER_WINDOW).reclaim(story.id)
+    assert books(story.model).violations == []
+
+
+def test_a_buyer_does_not_cancel_what_is_disputed(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(31).cancel(story.id, BUYER)
+    assert "its buyer cancelled after the start" in story.only_violation()
+
+
+def test_a_provider_cancels_what_is_disputed(story: Story) -> None:
+    story.at(30).dispute(story.id)
+    story.at(31).cancel(story.id, PROVIDER)
+    assert books(story.model).violations == []
 
 
 def test_a_buyers_cancel_after_the_start(story: Story) -> None:
@@ -392,5 +550,7 @@ def test_the_escrows_own_word_is_compared(story: Story) -> None:
     ledger, state = books(story.model), story.model.state
     (slot,) = compare(ledger, dataclasses.replace(state, remaining={story.id: 4_999}))
     assert slot.bookings == (story.id,)
+    (disputed,) = compare(ledger, dataclasses.replace(state, disputed={story.id: START + 25}))
+    assert disputed.bookings == (story.id,)
     (owed,) = compare(ledger, dataclasses.replace(state, owed={**NOTHING_OWED, FEE_RECIPIENT: 11}))
     assert owed.bookings == (story.id,)

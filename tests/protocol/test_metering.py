@@ -86,6 +86,15 @@ def grant(key: str) -> SignedSessionGrant:
     return SignedSessionGrant(grant=granted, signature=SIGNATURE)
 
 
+@given(until=st.integers(START, END - 1))
+def test_a_dispute_stops_the_meter(until: int) -> None:
+    booked = terms(6_000)
+    beats = [heartbeat(n, begin, begin + 20) for n, begin in enumerate(range(START, END, 20))]
+    evidence = meter(booked.booking_id(DOMAIN), booked, [], beats, until)
+    assert (evidence.metered_until, evidence.used_seconds) == (until, until - START)
+    assert evidence.earned == clock_cap(booked, until)
+
+
 def test_evidence_is_the_same_whatever_order_it_arrived_in() -> None:
     booked = terms(6_000)
     booking_id = booked.booking_id(DOMAIN)
@@ -107,6 +116,7 @@ def test_the_digest_commits_to_everything() -> None:
         "version": 2,
         "booking_id": "0x" + "00" * 32,
         "terms": terms(6_001),
+        "metered_until": 159,
         "grants": [],
         "heartbeats": [heartbeat(1, 100, 111)],
         "used_seconds": 11,

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import (
+    MAXIMUM_CLAIM_WINDOW,
     TRANSITIONS,
     BookingStatus,
     EscrowState,
     clock_cap,
     fee,
     payout_fee,
+    phases,
 )
 from strategies import amounts, terms
 
@@ -77,4 +79,17 @@ def test_states_are_numbered_as_in_the_contract() -> None:
 
 def test_closed_statuses() -> None:
     closed = {status for status in BookingStatus if status.closed}
-    assert closed == {BookingStatus.SETTLED, BookingStatus.CANCELLED, BookingStatus.RECLAIMED}
+    assert closed == {
+        BookingStatus.SETTLED,
+        BookingStatus.RESOLVED,
+        BookingStatus.CANCELLED,
+        BookingStatus.RECLAIMED,
+    }
+
+
+@given(terms=terms(), window=st.integers(1, MAXIMUM_CLAIM_WINDOW), data=st.data())
+def test_the_phases_follow_one_another(terms: Terms, window: int, data: st.DataObject) -> None:
+    undisputed = phases(terms, window, None)
+    assert undisputed == (terms.ends_at, terms.ends_at + window, terms.ends_at + window)
+    at = data.draw(st.integers(terms.starts_at, terms.ends_at - 1))
+    assert phases(terms, window, at) == (at, at + window, at + window + 14 * 86_400)

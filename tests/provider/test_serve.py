@@ -10,12 +10,13 @@ import pytest
 from eth_account import Account
 
 import samples
-from aitbc.chain.escrow import ZERO_ADDRESS, Slot
+from aitbc.chain.escrow import Slot
 from aitbc.client import Coordinator
 from aitbc.errors import ChainError, CoordinatorError, WalletError
 from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.messages import Receipt, Terms
 from aitbc.protocol.states import EscrowState
+from aitbc.protocol.types import ZERO_ADDRESS
 from aitbc.protocol.wire import Problem, SignedListing, SignedReceipt
 from aitbc.provider.checks import receipt_problem
 from aitbc.provider.serve import Links, Report, Server

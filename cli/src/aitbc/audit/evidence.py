@@ -20,11 +20,13 @@ def evidence_problems(
     found = _signature_problems(evidence, line, domain)
     if allowance is not None:
         found += _length_problems(evidence, allowance)
-    recomputed = meter(line.booking_id, line.terms, evidence.grants, evidence.heartbeats)
-    for name in ("used_seconds", "earned"):
+    recomputed = meter(
+        line.booking_id, line.terms, evidence.grants, evidence.heartbeats, line.disputed_at
+    )
+    for name in ("metered_until", "used_seconds", "earned"):
         stated, proven = getattr(evidence, name), getattr(recomputed, name)
         if stated != proven:
-            found.append(f"the evidence states {name} {stated}, its heartbeats prove {proven}")
+            found.append(f"the evidence states {name} {stated}, it is {proven}")
     claimed = 0
     for event in line.events:
         match event:

@@ -87,12 +87,18 @@ def read_state(escrow: Escrow, ledger: Ledger, block: Block) -> ChainState:
     """The escrow's balance, and what it says of each account and open booking in the books."""
     read = f"the escrow was read at block {block.number}"
     with node_call(read, hint="old blocks need an archive node"):
+        slots = {
+            line.booking_id: escrow.slot(line.booking_id, block.number)
+            for line in ledger.open_bookings
+        }
         return ChainState(
             balance=escrow.balance(block.number),
             owed={account: escrow.owed(account, block.number) for account in ledger.accounts},
-            remaining={
-                line.booking_id: escrow.slot(line.booking_id, block.number).remaining
-                for line in ledger.open_bookings
+            remaining={booking_id: slot.remaining for booking_id, slot in slots.items()},
+            disputed={
+                booking_id: slot.disputed_at
+                for booking_id, slot in slots.items()
+                if slot.disputed_at is not None
             },
         )
 

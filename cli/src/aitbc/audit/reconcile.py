@@ -92,4 +92,5 @@ def rules(escrow: Escrow) -> Rules:
         fee_bps=parameters.fee_bps,
         fee_recipient=parameters.fee_recipient,
         claim_window=parameters.claim_window,
+        arbiter=parameters.arbiter,
     )

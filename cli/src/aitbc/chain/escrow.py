@@ -21,10 +21,9 @@ from aitbc.protocol.artifacts import (
 from aitbc.protocol.events import EscrowEvent, Funded
 from aitbc.protocol.messages import Domain, Terms, escrow_constants
 from aitbc.protocol.states import MAXIMUM_CLAIM_WINDOW, MAXIMUM_FEE_BPS, EscrowState
+from aitbc.protocol.types import ZERO_ADDRESS
 from aitbc.protocol.units import NATIVE_COIN, Coin
 from aitbc.protocol.wire import Market
-
-ZERO_ADDRESS = "0x" + "00" * 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,8 @@ class Slot:
     provider: str
     remaining: int
     state: EscrowState
+    disputed_at: int | None = None
+    """UTC seconds; known while it is disputed."""
 
 
 class Escrow:
@@ -93,10 +94,12 @@ class Escrow:
         )
 
     def slot(self, booking_id: str, block: BlockIdentifier = "latest") -> Slot:
-        provider, remaining, state = self.functions.booking(HexBytes(booking_id)).call(
-            block_identifier=block
-        )
-        return Slot(str(provider), int(remaining), EscrowState(state))
+        key = HexBytes(booking_id)
+        provider, remaining, number = self.functions.booking(key).call(block_identifier=block)
+        state, disputed_at = EscrowState(number), None
+        if state is EscrowState.DISPUTED:
+            disputed_at = int(self.functions.disputedAt(key).call(block_identifier=block))
+        return Slot(str(provider), int(remaining), state, disputed_at)
 
     def owed(self, account: str, block: BlockIdentifier = "latest") -> int:
         call = self.functions.owed(Web3.to_checksum_address(account))

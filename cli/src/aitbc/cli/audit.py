@@ -237,6 +237,7 @@ def _show_booking(
         "provider": terms.provider,
         "starts_at": Moment(terms.starts_at),
         "ends_at": Moment(terms.ends_at),
+        "disputed_at": Moment.of(line.disputed_at),
         "evidence_checked": evidence_checked,
         "problems": problems,
     }

@@ -53,6 +53,18 @@ class Cancelled(BookingEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disputed(BookingEvent):
+    """The meter stopped at `timestamp`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved(BookingEvent):
+    paid: int
+    fee: int
+    refunded: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reclaimed(BookingEvent):
     refunded: int
 

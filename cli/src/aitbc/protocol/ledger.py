@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from aitbc.protocol import events as ev
 from aitbc.protocol.messages import Domain, Terms
-from aitbc.protocol.states import CLOSED_BY, BookingStatus, clock_cap, payout_fee
+from aitbc.protocol.states import CLOSED_BY, BookingStatus, Phases, clock_cap, payout_fee, phases
+from aitbc.protocol.types import ZERO_ADDRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Rules:
     fee_bps: int
     fee_recipient: str
     claim_window: int
+    arbiter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class BookingLine:
     booking_id: str
     terms: Terms
     status: BookingStatus = BookingStatus.FUNDED
+    disputed_at: int | None = None
+    """When its meter was stopped (UTC seconds)."""
     paid: int = 0
     fee: int = 0
     refunded: int = 0
@@ -70,11 +74,15 @@ class BookingLine:
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """What the escrow itself says at one block: its money, its debts, its open bookings."""
+    """What the escrow itself says at one block: its money, its debts, its open bookings.
+
+    `disputed` is when those of them that are disputed were (UTC seconds).
+    """
 
     balance: int
     owed: Mapping[str, int]
     remaining: Mapping[str, int]
+    disputed: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -150,6 +158,15 @@ def compare(ledger: Ledger, state: ChainState) -> list[Violation]:
         for line in ledger.open_bookings
         if state.remaining[line.booking_id] != line.remaining
     ]
+    found += [
+        Violation(
+            (line.booking_id,),
+            f"it is disputed at {line.disputed_at} by the events,"
+            f" at {state.disputed.get(line.booking_id)} on-chain",
+        )
+        for line in ledger.open_bookings
+        if state.disputed.get(line.booking_id) != line.disputed_at
+    ]
     for account in sorted(ledger.accounts):
         expected = ledger.owed.get(account, Money()).total
         owed = state.owed[account]
@@ -218,7 +235,7 @@ class _Builder:
         self.ledger.bookings[booking_id] = BookingLine(booking_id, terms, events=[event])
 
     def _move(self, event: ev.BookingEvent) -> None:
-        """A payment, a refund, or both."""
+        """A payment, a refund, both, or a dispute, which moves nothing."""
         line = self.ledger.bookings.get(event.booking_id)
         name = type(event).__name__
         if line is None:
@@ -258,8 +275,14 @@ class _Builder:
         A claim may run ahead of the clock: a buyer can sign away their own money early.
         """
         now, terms = event.timestamp, line.terms
-        final = terms.ends_at + self.rules.claim_window
+        times = phases(terms, self.rules.claim_window, line.disputed_at)
         match event:
+            case ev.Disputed():
+                self._check_dispute(event, line)
+            case ev.Resolved():
+                self._check_resolution(event, line, times)
+            case ev.Settled() | ev.SettledInFull() if line.disputed_at is not None:
+                self._violate(event, "it is settled although it is disputed")
             case ev.Settled() if event.paid + event.fee > 0:
                 earned, cap = line.paid + line.fee, clock_cap(terms, now)
                 if earned > cap:
@@ -271,12 +294,33 @@ class _Builder:
                     self._violate(event, "its buyer cancelled after the start")
             case ev.Cancelled() if event.by != terms.provider:
                 self._violate(event, f"{event.by} cancelled it, who is no party to it")
-            case ev.Reclaimed() if now < final:
-                self._violate(event, "it is reclaimed while its claim window is open")
-        if isinstance(event, ev.Claimed | ev.Settled | ev.SettledInFull) and now >= final:
+            case ev.Reclaimed() if now < times.reclaim_from:
+                self._violate(event, "it is reclaimed before the time of all others has passed")
+        if (
+            isinstance(event, ev.Claimed | ev.Settled | ev.SettledInFull)
+            and now >= times.claim_before
+        ):
             self._violate(event, "it is paid out after its claim window")
 
+    def _check_dispute(self, event: ev.Disputed, line: BookingLine) -> None:
+        if self.rules.arbiter == ZERO_ADDRESS:
+            self._violate(event, "it is disputed in an escrow without an arbiter")
+        if line.disputed_at is not None:
+            self._violate(event, "it is disputed twice")
+        if not line.terms.starts_at <= event.timestamp < line.terms.ends_at:
+            self._violate(event, "it is disputed while it does not run")
+
+    def _check_resolution(self, event: ev.Resolved, line: BookingLine, times: Phases) -> None:
+        if line.disputed_at is None:
+            self._violate(event, "it is resolved without a dispute")
+        elif not times.claim_before <= event.timestamp < times.reclaim_from:
+            self._violate(event, "it is resolved outside of the arbiter's time")
+
     def _set_status(self, event: ev.BookingEvent, line: BookingLine) -> None:
+        if isinstance(event, ev.Disputed):
+            if not line.status.closed:
+                line.status, line.disputed_at = BookingStatus.DISPUTED, event.timestamp
+            return
         if isinstance(event, ev.Claimed) and line.remaining > 0:
             return
         line.status = CLOSED_BY[type(event).__name__]

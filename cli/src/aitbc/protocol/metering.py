@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from aitbc.protocol.digests import canonical_digest
 from aitbc.protocol.messages import Heartbeat, SessionGrant, Terms
-from aitbc.protocol.types import Amount, Bytes32, Signature
+from aitbc.protocol.types import Amount, Bytes32, Signature, Timestamp
 
 METERING_VERSION = 1
 CLOCK_TOLERANCE_SECONDS = 5
@@ -41,6 +41,8 @@ class Evidence(BaseModel):
     version: int = METERING_VERSION
     booking_id: Bytes32
     terms: Terms
+    metered_until: Timestamp
+    """The booking's end, or when it was disputed."""
     grants: list[SignedSessionGrant]
     heartbeats: list[SignedHeartbeat]
     used_seconds: int
@@ -72,14 +74,20 @@ def meter(
     terms: Terms,
     grants: list[SignedSessionGrant],
     heartbeats: list[SignedHeartbeat],
+    disputed_at: int | None = None,
 ) -> Evidence:
-    """What `heartbeats` prove of a booking; they are ordered by sequence in the evidence."""
+    """What `heartbeats` prove of a booking; they are ordered by sequence in the evidence.
+
+    A dispute (UTC seconds) stops the meter: what they cover after it earns nothing.
+    """
+    metered_until = terms.ends_at if disputed_at is None else disputed_at
     ordered = sorted(heartbeats, key=lambda signed: signed.heartbeat.sequence)
     intervals = [(s.heartbeat.covers_from, s.heartbeat.covers_until) for s in ordered]
-    used = used_seconds(intervals, terms.starts_at, terms.ends_at)
+    used = used_seconds(intervals, terms.starts_at, metered_until)
     return Evidence(
         booking_id=booking_id,
         terms=terms,
+        metered_until=metered_until,
         grants=sorted(grants, key=lambda signed: signed.grant.session_key),
         heartbeats=ordered,
         used_seconds=used,

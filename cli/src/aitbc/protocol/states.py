@@ -53,22 +53,25 @@ class BookingStatus(StrEnum):
     FUNDED = "funded"
     ACTIVE = "active"
     ENDED = "ended"
+    DISPUTED = "disputed"
     ATTESTED = "attested"
     SETTLING = "settling"
     SETTLED = "settled"
+    RESOLVED = "resolved"
     CANCELLED = "cancelled"
     RECLAIMED = "reclaimed"
     REFUSED = "refused"
 
     @property
     def closed(self) -> bool:
-        return self in {BookingStatus.SETTLED, BookingStatus.CANCELLED, BookingStatus.RECLAIMED}
+        return self in CLOSED_BY.values()
 
 
 CLOSED_BY: dict[str, BookingStatus] = {
     "Claimed": BookingStatus.SETTLED,
     "Settled": BookingStatus.SETTLED,
     "SettledInFull": BookingStatus.SETTLED,
+    "Resolved": BookingStatus.RESOLVED,
     "Cancelled": BookingStatus.CANCELLED,
     "Reclaimed": BookingStatus.RECLAIMED,
 }
@@ -78,6 +81,29 @@ CLOSED_BY: dict[str, BookingStatus] = {
 MAXIMUM_FEE_BPS = 1_000
 MAXIMUM_CLAIM_WINDOW = 90 * 86_400
 """Bounds that the contract's constructor sets to a market's parameters."""
+
+ARBITER_WINDOW = 14 * 86_400
+"""Seconds that the arbiter has after the claim window of a disputed booking."""
+
+
+class Phases(NamedTuple):
+    """Who may take what an open or disputed booking still holds (UTC seconds).
+
+    The provider, by what was attested, before `claim_before`; from then on, after a dispute, the
+    arbiter; from `reclaim_from` on the buyer. Without a dispute the two times are one.
+    """
+
+    metered_until: int
+    claim_before: int
+    reclaim_from: int
+
+
+def phases(terms: Terms, claim_window: int, disputed_at: int | None) -> Phases:
+    """The phases of a booking that was disputed then, or never."""
+    metered_until = terms.ends_at if disputed_at is None else disputed_at
+    claim_before = metered_until + claim_window
+    arbiter_window = 0 if disputed_at is None else ARBITER_WINDOW
+    return Phases(metered_until, claim_before, claim_before + arbiter_window)
 
 
 def fee(amount: int, fee_bps: int) -> int:

@@ -8,6 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from aitbc.protocol.units import MAX_AMOUNT
 
+ZERO_ADDRESS = "0x" + "00" * 20
+"""Nobody: as a token the chain's own coin, as an arbiter none."""
+
 
 class SolidityType(NamedTuple):
     """Marks a field with its type in EIP-712 and in the contract's ABI."""
@@ -83,6 +86,9 @@ Salt = Annotated[
 
 Timestamp = Annotated[int, Field(ge=0, lt=2**32, strict=True), SolidityType("uint32")]
 """UTC seconds."""
+
+Uint256 = Annotated[int, Field(ge=0, lt=2**256, strict=True), SolidityType("uint256")]
+"""A number that is no money, in a message that never travels as JSON."""
 
 Uint32 = Annotated[int, Field(ge=0, lt=2**32, strict=True), SolidityType("uint32")]
 Text = Annotated[str, SolidityType("string")]
