@@ -10,7 +10,7 @@ from aitbc.protocol.states import TRANSITIONS, EscrowState
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "contracts/README.md"
 SECURITY = ROOT / "SECURITY.md"
-NAMED_TESTS = re.findall(r"`([\w/]+\.py)::(\w+)`", SECURITY.read_text())
+NAMED_TESTS = re.findall(r"`([\w/]+\.(?:py|t\.sol))::(\w+)`", SECURITY.read_text())
 
 
 def state_table() -> set[tuple[str, str, str, str]]:
@@ -35,9 +35,9 @@ def test_the_state_table_is_that_of_the_protocol() -> None:
 
 @pytest.mark.parametrize(("file", "test"), NAMED_TESTS)
 def test_every_test_named_exists(file: str, test: str) -> None:
-    path = ROOT / file if "/" in file else ROOT / "tests/contracts" / file
+    path = ROOT / file if file.startswith("tests/") else ROOT / "tests/contracts" / file
 
-    assert f"def {test}(" in path.read_text()
+    assert re.search(rf"\b(def|function) {test}\(", path.read_text())
 
 
 def test_every_risk_names_a_test() -> None:

@@ -199,17 +199,24 @@ abstract contract EscrowTest {
     }
 
     function signMany(BookingId[] memory ids, Account memory signer) internal view returns (bytes memory) {
-        bytes32 hash = keccak256(abi.encode(Messages.SETTLE_MANY, keccak256(abi.encodePacked(ids))));
-        return sign(digestOf(hash), signer);
+        return sign(digestOf(hashOfMany(ids)), signer);
+    }
+
+    function hashOfMany(BookingId[] memory ids) internal pure returns (bytes32) {
+        return keccak256(abi.encode(Messages.SETTLE_MANY, keccak256(abi.encodePacked(ids))));
     }
 
     function signEach(Completion[] memory completions, Account memory signer) internal view returns (bytes memory) {
+        return sign(digestOf(hashOfEach(completions)), signer);
+    }
+
+    function hashOfEach(Completion[] memory completions) internal view returns (bytes32) {
         bytes32[] memory hashes = new bytes32[](completions.length);
         for (uint256 i; i < hashes.length; ++i) {
             Completion memory c = completions[i];
             hashes[i] = Messages.completion(idOf(c.terms), c.earned, c.evidence);
         }
-        return sign(digestOf(Messages.settleEach(hashes)), signer);
+        return Messages.settleEach(hashes);
     }
 
     /* LOOKING */
@@ -271,5 +278,17 @@ abstract contract EscrowTest {
 
     function expectTooEarly(uint256 from) internal {
         vm.expectRevert(abi.encodeWithSelector(IEscrow.Escrow_TooEarly.selector, block.timestamp, from));
+    }
+
+    function expectInvalidSignature(bytes32 structHash) internal {
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.Escrow_InvalidSignature.selector, digestOf(structHash)));
+    }
+
+    function expectAheadOfClock(uint256 earned, uint256 cap) internal {
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.Escrow_AheadOfClock.selector, earned, cap));
+    }
+
+    function expectEarnedAboveAmount(uint256 earned, uint256 amount) internal {
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.Escrow_EarnedAboveAmount.selector, earned, amount));
     }
 }

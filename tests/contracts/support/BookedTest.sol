@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+import {Terms} from "../../../contracts/interfaces/IEscrow.sol";
+import {EscrowTest} from "./EscrowTest.sol";
+import {Vm, vm} from "./Vm.sol";
+
+/// @title Tests of one booking, in the state that the modifiers bring it to
+abstract contract BookedTest is EscrowTest {
+    /// @dev What was claimed where a part was.
+    uint256 internal constant CLAIMED = 400_001;
+    uint256 internal constant LAST_TIME = type(uint32).max;
+
+    Terms internal booked;
+
+    modifier givenTheBookingIsOpen() {
+        booked = funded();
+        _;
+    }
+
+    /// @dev Half of `DURATION` after the start.
+    modifier givenTheBookingIsDisputed() {
+        booked = disputed();
+        _;
+    }
+
+    /// @dev By the buyer's receipt, which asks no clock.
+    modifier givenAPartWasClaimed() {
+        claim(booked, CLAIMED, buyer);
+        _;
+    }
+
+    /// @dev So that the windows after it do not fit in 32 bits.
+    modifier givenTheBookingEndsAtTheLastTimeOfAll() {
+        vm.warp(LAST_TIME - 2_000 - DURATION);
+        booked = funded();
+        _;
+    }
+
+    /* ARITHMETIC */
+
+    /// @dev `cap` of a standard booking, `elapsed` seconds after its start.
+    function capAfter(uint256 elapsed) internal pure returns (uint256) {
+        return elapsed < DURATION ? (AMOUNT * elapsed) / DURATION : AMOUNT;
+    }
+
+    /// @dev The fee when what remains falls from `before` to `left`.
+    function feeBetween(uint256 before, uint256 left) internal pure returns (uint256) {
+        return fee(before) - fee(left);
+    }
+
+    /* EXPECTING */
+
+    /// @dev Over the rest of the test, `to` is sent money in that many calls.
+    function expectPayments(address to, uint64 count) internal {
+        address token = escrow.token();
+        if (token == address(0)) vm.expectCall(to, "", count);
+        else vm.expectCall(token, abi.encodeWithSelector(IERC20.transfer.selector, to), count);
+    }
+
+    /// @dev How many events the escrow has emitted since `vm.recordLogs()`.
+    function countEvents() internal returns (uint256 count) {
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].emitter == address(escrow)) ++count;
+        }
+    }
+}
