@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from aitbc.protocol import messages
+from aitbc.protocol import funding, messages
 from aitbc.protocol.messages import Message
 from aitbc.protocol.pricing import STRATEGIES
 from aitbc.protocol.states import TRANSITIONS, BookingStatus
@@ -36,17 +36,21 @@ def test_the_operators_page_lists_every_setting() -> None:
 
 
 def encoded(message: type[Message]) -> str:
-    """EIP-712's encodeType, with the field names."""
-    return "".join(
+    """EIP-712's encodeType: the message, then what is in it, by name."""
+    first, *nested = (
         name + "(" + ",".join(f["type"] + " " + f["name"] for f in fields) + ")"
         for name, fields in message.types().items()
     )
+    return first + "".join(sorted(nested))
 
 
 def test_the_protocol_page_lists_every_signed_message() -> None:
-    kinds = [k for k in Message.__subclasses__() if k is not messages.Terms]
-    documented = section("docs/protocol.md", "types").strip("`\n").splitlines()
-    assert sorted(documented) == sorted(map(encoded, kinds))
+    parts = {messages.Terms, funding.TokenPermissions}
+    kinds = [k for k in Message.__subclasses__() if k not in parts]
+    for name, module in (("types", messages), ("token-types", funding)):
+        documented = section("docs/protocol.md", name).strip("`\n").splitlines()
+        own = [kind for kind in kinds if kind.__module__ == module.__name__]
+        assert sorted(documented) == sorted(map(encoded, own))
 
 
 def test_the_contract_signs_the_same_types() -> None:

@@ -1,15 +1,16 @@
 """Every signed message of the market: the one definition of its EIP-712 types.
 
 All of them are signed in the domain of the market's escrow, so that a signature made for
-another chain or another market is refused. Times are UTC seconds, money is base units.
+another chain or another market is refused; what tokens check themselves is in `funding`.
+Times are UTC seconds, money is base units.
 """
 
 from functools import cache
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin
 
 from eth_abi import abi as eth_abi
 from eth_account import Account
-from eth_account.messages import SignableMessage, encode_typed_data
+from eth_account.messages import SignableMessage, encode_typed_data, hash_domain
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -35,6 +36,17 @@ _DOMAIN_TYPE = [
     {"name": "chainId", "type": "uint256"},
     {"name": "verifyingContract", "type": "address"},
 ]
+
+
+class SigningDomain(Protocol):
+    """What a message is signed in: the contract that checks it, on one chain."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The EIP-712 domain's own fields; one that it does not have is left out."""
+
+
+def domain_separator(domain: SigningDomain) -> bytes:
+    return bytes(hash_domain(domain.as_dict()))
 
 
 class Domain(BaseModel):
@@ -69,27 +81,29 @@ class Message(BaseModel):
         nested: dict[str, list[dict[str, str]]] = {}
         for name, info in cls.model_fields.items():
             solidity, struct = _solidity_type(info)
-            fields.append({"name": to_camel(name), "type": solidity})
+            fields.append({"name": _solidity_name(name), "type": solidity})
             if struct is not None:
                 nested |= struct.types()
         return {cls.__name__: fields, **nested}
 
-    def signable(self, domain: Domain) -> SignableMessage:
+    def signable(self, domain: SigningDomain) -> SignableMessage:
+        fields = domain.as_dict()
+        domain_type = [field for field in _DOMAIN_TYPE if field["name"] in fields]
         return encode_typed_data(
             full_message={
-                "types": {"EIP712Domain": _DOMAIN_TYPE, **self.types()},
+                "types": {"EIP712Domain": domain_type, **self.types()},
                 "primaryType": type(self).__name__,
-                "domain": domain.as_dict(),
+                "domain": fields,
                 "message": _plain(self),
             }
         )
 
-    def digest(self, domain: Domain) -> bytes:
+    def digest(self, domain: SigningDomain) -> bytes:
         """The 32 bytes that are signed."""
         signable = self.signable(domain)
         return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
-    def signer(self, domain: Domain, signature: str) -> str | None:
+    def signer(self, domain: SigningDomain, signature: str) -> str | None:
         """The address whose key signed this message, or None where the signature is malformed."""
         raw = bytes.fromhex(signature.removeprefix("0x"))
         if len(raw) != _ECDSA_BYTES or int.from_bytes(raw[32:64], "big") > _HALF_CURVE_ORDER:
@@ -104,10 +118,17 @@ _ECDSA_BYTES = 65
 _HALF_CURVE_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
+def _solidity_name(name: str) -> str:
+    """In camelCase, without the `_` that keeps a name apart from a word of Python's."""
+    return to_camel(name).rstrip("_")
+
+
 def _solidity_type(info: FieldInfo) -> tuple[str, type[Message] | None]:
     for mark in info.metadata:
         if isinstance(mark, SolidityType):
             return mark.name, None
+    if isinstance(info.annotation, type) and issubclass(info.annotation, Message):
+        return info.annotation.__name__, info.annotation
     if get_origin(info.annotation) is tuple:
         item = get_args(info.annotation)[0]
         if isinstance(item, type) and issubclass(item, Message):
@@ -122,7 +143,7 @@ def _mark(annotated: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Message):
-        return {to_camel(n): _plain(getattr(value, n)) for n in type(value).model_fields}
+        return {_solidity_name(n): _plain(getattr(value, n)) for n in type(value).model_fields}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -163,14 +184,11 @@ def escrow_constants(domain: Domain) -> dict[str, bytes]:
     name, version = domain.name.encode(), domain.version.encode()
     address = bytes.fromhex(domain.escrow[2:]).rjust(32, b"\0")
     chain_id = domain.chain_id.to_bytes(32, "big")
-    fields = ",".join(f"{field['type']} {field['name']}" for field in _DOMAIN_TYPE)
-    type_hash = keccak(text=f"EIP712Domain({fields})")
-    separator = keccak(type_hash + keccak(name) + keccak(version) + chain_id + address)
     return {
         "seed": escrow_seed(domain),
         "_cachedThis": address,
         "_cachedChainId": chain_id,
-        "_cachedDomainSeparator": separator,
+        "_cachedDomainSeparator": domain_separator(domain),
         "_hashedName": keccak(name),
         "_hashedVersion": keccak(version),
         "_name": name.ljust(31, b"\0") + bytes([len(name)]),

@@ -1,10 +1,11 @@
 """What travels between a coordinator and its clients. Money is decimal strings of base units."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
 from aitbc.protocol.artifacts import EscrowName
+from aitbc.protocol.funding import PayBy
 from aitbc.protocol.messages import (
     Domain,
     Listing,
@@ -15,11 +16,13 @@ from aitbc.protocol.messages import (
 )
 from aitbc.protocol.pricing import Price, PricingInputs
 from aitbc.protocol.states import BookingStatus
-from aitbc.protocol.types import Address, Amount, Bytes32, Signature, Timestamp
+from aitbc.protocol.types import Address, Amount, Amount256, Bytes32, Signature, Timestamp
 
 API = "/v1"
 DEFAULT_PORT = 8700
 DEFAULT_COORDINATOR_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+
+RelayMethod = Literal[PayBy.AUTHORIZATION, PayBy.PERMIT2]
 
 
 class Wire(BaseModel):
@@ -51,6 +54,9 @@ class Market(Wire):
     maximum_seconds: int
     maximum_lead_seconds: int = Field(description="How far ahead a booking may start")
     heartbeat_allowance: int = Field(description="Longest stretch that one heartbeat may cover")
+    relays: tuple[RelayMethod, ...] = Field(
+        (), description="Fundings that the coordinator sends for buyers, and pays the gas of"
+    )
 
     @property
     def domain(self) -> Domain:
@@ -101,6 +107,28 @@ class SignedQuote(Wire):
     inputs: PricingInputs
     price: Price
     signature: Signature
+
+
+class FundingRequest(Wire):
+    """A buyer's signed payment of a quote, for the coordinator to send."""
+
+    terms: Terms
+    method: RelayMethod
+    nonce: Amount256 | None = Field(None, description="Permit2's; no other method has one")
+    signature: Signature = Field(description="By key, or as the buyer's contract takes it")
+
+    @model_validator(mode="after")
+    def _has_its_nonce(self) -> Self:
+        if (self.nonce is None) == (self.method is PayBy.PERMIT2):
+            raise ValueError("a nonce belongs to permit2, and to nothing else")
+        return self
+
+
+class AcceptedFunding(Wire):
+    """The coordinator will try to send a funding. Whether it did, the chain alone tells."""
+
+    booking_id: Bytes32
+    fund_by: Timestamp = Field(description="From then on nobody can send it any more")
 
 
 class ChainReference(Wire):
