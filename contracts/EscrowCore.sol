@@ -10,6 +10,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {BookingId, Completion, IEscrow, State, Terms} from "./interfaces/IEscrow.sol";
 import {Messages} from "./libraries/Messages.sol";
+import {NO_BOOKING, Slot, SlotLib} from "./libraries/SlotLib.sol";
 import {TermsLib} from "./libraries/TermsLib.sol";
 
 /// @title The escrow, but for how money moves
@@ -17,13 +18,7 @@ import {TermsLib} from "./libraries/TermsLib.sol";
 abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     using TermsLib for Terms;
     using TermsLib for BookingId;
-
-    /// @dev One storage slot. `Open` implies `remaining > 0`.
-    struct Booking {
-        address provider;
-        uint88 remaining;
-        State state;
-    }
+    using SlotLib for Slot;
 
     uint256 private constant BPS = 10_000;
     uint256 private constant MAX_FEE_BPS = 1_000;
@@ -45,8 +40,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IEscrow
     bytes32 public immutable seed;
 
-    /// @inheritdoc IEscrow
-    mapping(BookingId id => Booking) public booking;
+    mapping(BookingId id => Slot) private _slots;
     /// @inheritdoc IEscrow
     mapping(BookingId id => uint256) public disputedAt;
     /// @inheritdoc IEscrow
@@ -75,7 +69,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /* FUNDING */
 
     /// @inheritdoc IEscrow
-    function fund(Terms calldata terms) external payable nonReentrant returns (BookingId id) {
+    function fund(Terms memory terms) external payable nonReentrant returns (BookingId id) {
         _requireSender(terms.buyer);
         id = _open(terms);
 
@@ -83,7 +77,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IEscrow
-    function fundMany(Terms[] calldata terms) external payable nonReentrant returns (BookingId[] memory ids) {
+    function fundMany(Terms[] memory terms) external payable nonReentrant returns (BookingId[] memory ids) {
         ids = new BookingId[](terms.length);
         uint256 total;
         for (uint256 i; i < terms.length; ++i) {
@@ -98,44 +92,44 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /* DURING AND AFTER A BOOKING */
 
     /// @inheritdoc IEscrow
-    function claim(Terms calldata terms, uint256 earned, bytes calldata signature) external nonReentrant {
+    function claim(Terms memory terms, uint256 earned, bytes calldata signature) external nonReentrant {
         BookingId id = idOf(terms);
-        Booking memory b = _requireUnclosed(id);
-        uint256 end = _meterEnd(id, b.state, terms);
+        Slot slot = _requireUnclosed(id);
+        uint256 end = _meterEnd(id, slot.state(), terms);
         _requireBefore(end + claimWindow);
         _requireReceipt(id, terms, Math.min(block.timestamp, end), earned, signature);
 
-        uint256 claimed = terms.amount - b.remaining;
+        uint256 claimed = terms.amount - slot.remaining();
         if (earned <= claimed) return;
         uint256 left = terms.amount - earned;
-        (uint256 paid, uint256 fee) = _split(b.remaining, left);
+        (uint256 paid, uint256 fee) = _split(slot.remaining(), left);
 
         if (left == 0) _close(id, terms);
-        else booking[id].remaining = uint88(left);
+        else _slots[id] = SlotLib.pack(slot.provider(), uint88(left), slot.state());
         owed[feeRecipient] += fee;
         emit Claimed(id, paid, fee);
 
-        _pay(b.provider, paid);
+        _pay(slot.provider(), paid);
     }
 
     /// @inheritdoc IEscrow
-    function settle(Terms calldata terms, uint256 earned, bytes32 evidence, bytes calldata signature)
+    function settle(Terms memory terms, uint256 earned, bytes32 evidence, bytes calldata signature)
         external
         nonReentrant
     {
         BookingId id = idOf(terms);
         if (msg.sender != attester) _requireAttested(Messages.completion(id, earned, evidence), signature);
-        Booking memory b = booking[id];
-        bytes memory refusal = _refusal(id, b, terms, earned);
+        Slot slot = _slots[id];
+        bytes memory refusal = _refusal(id, slot, terms, earned);
         if (refusal.length > 0) LowLevelCall.bubbleRevert(refusal);
 
-        (uint256 paid, uint256 fee, uint256 refunded) = _divide(b, terms, earned);
+        (uint256 paid, uint256 fee, uint256 refunded) = _divide(slot, terms, earned);
 
         _close(id, terms);
         owed[feeRecipient] += fee;
         emit Settled(id, paid, fee, refunded, evidence);
 
-        _pay(b.provider, paid);
+        _pay(slot.provider(), paid);
         _refund(terms.buyer, refunded);
     }
 
@@ -152,16 +146,16 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
             BookingId id = ids[i];
             uint256 endsAt = id.endOf();
             if (block.timestamp < endsAt || block.timestamp >= endsAt + claimWindow) continue;
-            Booking memory b = booking[id];
-            if (b.state != State.Open) continue;
-            (uint256 paid, uint256 fee) = _split(b.remaining, 0);
+            Slot slot = _slots[id];
+            if (slot.state() != State.Open) continue;
+            (uint256 paid, uint256 fee) = _split(slot.remaining(), 0);
 
             // No need to keep `Closed`: from its end on, a booking can no longer be funded.
-            delete booking[id];
+            _slots[id] = NO_BOOKING;
             emit SettledInFull(id, paid, fee);
 
             fees += fee;
-            if (runs == 0 || payees[runs - 1] != b.provider) payees[runs++] = b.provider;
+            if (runs == 0 || payees[runs - 1] != slot.provider()) payees[runs++] = slot.provider();
             payments[runs - 1] += paid;
         }
         owed[feeRecipient] += fees;
@@ -172,7 +166,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IEscrow
-    function settleEach(Completion[] calldata completions, bytes calldata signature) external nonReentrant {
+    function settleEach(Completion[] memory completions, bytes calldata signature) external nonReentrant {
         BookingId[] memory ids = _idsOf(completions);
         if (msg.sender != attester) _requireAttested(_hashCompletions(ids, completions), signature);
 
@@ -180,12 +174,12 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         uint256[] memory refunds = new uint256[](ids.length);
         uint256 fees;
         for (uint256 i; i < ids.length; ++i) {
-            Completion calldata c = completions[i];
-            Booking memory b = booking[ids[i]];
-            if (_refusal(ids[i], b, c.terms, c.earned).length > 0) continue;
+            Completion memory c = completions[i];
+            Slot slot = _slots[ids[i]];
+            if (_refusal(ids[i], slot, c.terms, c.earned).length > 0) continue;
 
             uint256 fee;
-            (payments[i], fee, refunds[i]) = _divide(b, c.terms, c.earned);
+            (payments[i], fee, refunds[i]) = _divide(slot, c.terms, c.earned);
 
             _close(ids[i], c.terms);
             emit Settled(ids[i], payments[i], fee, refunds[i], c.evidence);
@@ -201,67 +195,67 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IEscrow
-    function cancel(Terms calldata terms) external nonReentrant {
+    function cancel(Terms memory terms) external nonReentrant {
         BookingId id = idOf(terms);
-        Booking memory b = _requireUnclosed(id);
-        if (msg.sender != b.provider) {
+        Slot slot = _requireUnclosed(id);
+        if (msg.sender != slot.provider()) {
             require(msg.sender == terms.buyer, Escrow_NotAParty(msg.sender));
             _requireBefore(terms.startsAt);
         }
 
         _close(id, terms);
-        emit Cancelled(id, msg.sender, b.remaining);
+        emit Cancelled(id, msg.sender, slot.remaining());
 
-        _refund(terms.buyer, b.remaining);
+        _refund(terms.buyer, slot.remaining());
     }
 
     /// @inheritdoc IEscrow
-    function dispute(Terms calldata terms) external nonReentrant {
+    function dispute(Terms memory terms) external nonReentrant {
         BookingId id = idOf(terms);
         require(arbiter != address(0), Escrow_NoArbiter());
         _requireSender(terms.buyer);
-        State state = booking[id].state;
-        require(state == State.Open, Escrow_NotOpen(id, state));
+        Slot slot = _slots[id];
+        require(slot.state() == State.Open, Escrow_NotOpen(id, slot.state()));
         _requireFrom(terms.startsAt);
         _requireBefore(terms.endsAt);
 
-        booking[id].state = State.Disputed;
+        _slots[id] = SlotLib.pack(slot.provider(), slot.remaining(), State.Disputed);
         disputedAt[id] = block.timestamp;
         emit Disputed(id);
     }
 
     /// @inheritdoc IEscrow
-    function resolve(Terms calldata terms, uint256 earned) external nonReentrant {
+    function resolve(Terms memory terms, uint256 earned) external nonReentrant {
         BookingId id = idOf(terms);
         require(msg.sender == arbiter, Escrow_SenderIsNotArbiter(msg.sender, arbiter));
-        Booking memory b = booking[id];
-        require(b.state == State.Disputed, Escrow_NotDisputed(id, b.state));
+        Slot slot = _slots[id];
+        require(slot.state() == State.Disputed, Escrow_NotDisputed(id, slot.state()));
         uint256 from = disputedAt[id] + claimWindow;
         _requireFrom(from);
         _requireBefore(from + ARBITER_WINDOW);
         _requireWithinAmount(earned, terms);
-        (uint256 paid, uint256 fee, uint256 refunded) = _divide(b, terms, earned);
+        (uint256 paid, uint256 fee, uint256 refunded) = _divide(slot, terms, earned);
 
         _close(id, terms);
         owed[feeRecipient] += fee;
         emit Resolved(id, paid, fee, refunded);
 
-        _pay(b.provider, paid);
+        _pay(slot.provider(), paid);
         _refund(terms.buyer, refunded);
     }
 
     /// @inheritdoc IEscrow
-    function reclaim(Terms calldata terms) external nonReentrant {
+    function reclaim(Terms memory terms) external nonReentrant {
         BookingId id = idOf(terms);
-        Booking memory b = _requireUnclosed(id);
-        uint256 from = _meterEnd(id, b.state, terms) + claimWindow;
-        if (b.state == State.Disputed) from += ARBITER_WINDOW;
+        Slot slot = _requireUnclosed(id);
+        uint256 from = _meterEnd(id, slot.state(), terms) + claimWindow;
+        if (slot.state() == State.Disputed) from += ARBITER_WINDOW;
         _requireFrom(from);
 
         _close(id, terms);
-        emit Reclaimed(id, b.remaining);
+        emit Reclaimed(id, slot.remaining());
 
-        _refund(terms.buyer, b.remaining);
+        _refund(terms.buyer, slot.remaining());
     }
 
     /// @inheritdoc IEscrow
@@ -279,8 +273,14 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /* READING */
 
     /// @inheritdoc IEscrow
-    function idOf(Terms calldata terms) public view returns (BookingId) {
+    function idOf(Terms memory terms) public view returns (BookingId) {
         return terms.toId(seed);
+    }
+
+    /// @inheritdoc IEscrow
+    function booking(BookingId id) external view returns (address provider, uint88 remaining, State state) {
+        Slot slot = _slots[id];
+        return (slot.provider(), slot.remaining(), slot.state());
     }
 
     /// @inheritdoc IEscrow
@@ -318,9 +318,10 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @dev Open or Disputed.
-    function _requireUnclosed(BookingId id) private view returns (Booking memory b) {
-        b = booking[id];
-        require(b.state == State.Open || b.state == State.Disputed, Escrow_NotOpen(id, b.state));
+    function _requireUnclosed(BookingId id) private view returns (Slot slot) {
+        slot = _slots[id];
+        State state = slot.state();
+        require(state == State.Open || state == State.Disputed, Escrow_NotOpen(id, state));
     }
 
     function _requireFrom(uint256 time) private view {
@@ -331,17 +332,13 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         require(block.timestamp < time, Escrow_TooLate(block.timestamp, time));
     }
 
-    function _requireWithinAmount(uint256 earned, Terms calldata terms) private pure {
+    function _requireWithinAmount(uint256 earned, Terms memory terms) private pure {
         require(earned <= terms.amount, Escrow_EarnedAboveAmount(earned, terms.amount));
     }
 
     /// @dev Why `settle` refuses, as the encoded error; empty if it does not.
-    function _refusal(BookingId id, Booking memory b, Terms calldata terms, uint256 earned)
-        private
-        view
-        returns (bytes memory)
-    {
-        if (b.state != State.Open) return abi.encodeWithSelector(Escrow_NotOpen.selector, id, b.state);
+    function _refusal(BookingId id, Slot slot, Terms memory terms, uint256 earned) private view returns (bytes memory) {
+        if (slot.state() != State.Open) return abi.encodeWithSelector(Escrow_NotOpen.selector, id, slot.state());
 
         uint256 before = terms.endsAt + claimWindow;
         if (block.timestamp >= before) {
@@ -355,13 +352,10 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @dev The attester is tried before the buyer, so that the clock binds whoever is both.
-    function _requireReceipt(
-        BookingId id,
-        Terms calldata terms,
-        uint256 clock,
-        uint256 earned,
-        bytes calldata signature
-    ) private view {
+    function _requireReceipt(BookingId id, Terms memory terms, uint256 clock, uint256 earned, bytes calldata signature)
+        private
+        view
+    {
         bytes32 digest = _hashTypedDataV4(Messages.receipt(id, earned));
         address recovered = _recover(digest, signature);
         if (_isSignedBy(attester, recovered, digest, signature)) {
@@ -400,7 +394,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /* COMPUTING AND WRITING */
 
     /// @dev Where the clock of an unclosed booking stops, and its claim window begins.
-    function _meterEnd(BookingId id, State state, Terms calldata terms) private view returns (uint256) {
+    function _meterEnd(BookingId id, State state, Terms memory terms) private view returns (uint256) {
         return state == State.Disputed ? disputedAt[id] : terms.endsAt;
     }
 
@@ -411,7 +405,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @dev Who may fund is for the caller to check: the sender, or whoever signed for the money.
-    function _open(Terms calldata terms) internal returns (BookingId id) {
+    function _open(Terms memory terms) internal returns (BookingId id) {
         id = idOf(terms);
         require(terms.provider != address(0), Escrow_ProviderIsZero());
         require(terms.amount > 0, Escrow_AmountIsZero());
@@ -420,41 +414,37 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
             terms.fundBy <= terms.startsAt && terms.startsAt < terms.endsAt,
             Escrow_TimesOutOfOrder(terms.fundBy, terms.startsAt, terms.endsAt)
         );
-        require(booking[id].state == State.None, Escrow_AlreadyFunded(id));
+        require(_slots[id].state() == State.None, Escrow_AlreadyFunded(id));
 
-        booking[id] = Booking(terms.provider, terms.amount, State.Open);
+        _slots[id] = SlotLib.pack(terms.provider, terms.amount, State.Open);
         emit Funded(id, terms.buyer, terms.provider, terms);
     }
 
     /// @dev From `startsAt` on the slot is deleted: `fundBy <= startsAt`, so that it can never be opened again.
-    function _close(BookingId id, Terms calldata terms) private {
-        if (block.timestamp < terms.startsAt) booking[id] = Booking(address(0), 0, State.Closed);
-        else delete booking[id];
+    function _close(BookingId id, Terms memory terms) private {
+        if (block.timestamp < terms.startsAt) _slots[id] = SlotLib.pack(address(0), 0, State.Closed);
+        else _slots[id] = NO_BOOKING;
     }
 
     /// @dev How `remaining` divides when the provider is to end with `max(earned, claimed)`.
-    function _divide(Booking memory b, Terms calldata terms, uint256 earned)
+    function _divide(Slot slot, Terms memory terms, uint256 earned)
         private
         view
         returns (uint256 paid, uint256 fee, uint256 refunded)
     {
-        uint256 claimed = terms.amount - b.remaining;
+        uint256 claimed = terms.amount - slot.remaining();
         refunded = terms.amount - Math.max(earned, claimed);
-        (paid, fee) = _split(b.remaining, refunded);
+        (paid, fee) = _split(slot.remaining(), refunded);
     }
 
-    function _idsOf(Completion[] calldata completions) private view returns (BookingId[] memory ids) {
+    function _idsOf(Completion[] memory completions) private view returns (BookingId[] memory ids) {
         ids = new BookingId[](completions.length);
         for (uint256 i; i < ids.length; ++i) {
             ids[i] = idOf(completions[i].terms);
         }
     }
 
-    function _hashCompletions(BookingId[] memory ids, Completion[] calldata completions)
-        private
-        pure
-        returns (bytes32)
-    {
+    function _hashCompletions(BookingId[] memory ids, Completion[] memory completions) private pure returns (bytes32) {
         bytes32[] memory hashes = new bytes32[](ids.length);
         for (uint256 i; i < ids.length; ++i) {
             hashes[i] = Messages.completion(ids[i], completions[i].earned, completions[i].evidence);

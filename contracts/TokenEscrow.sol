@@ -40,7 +40,7 @@ contract TokenEscrow is EscrowCore, ITokenEscrow {
     }
 
     /// @inheritdoc ITokenEscrow
-    function fundWithPermit(Terms calldata terms, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+    function fundWithPermit(Terms memory terms, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
         external
         nonReentrant
         returns (BookingId id)
@@ -55,7 +55,7 @@ contract TokenEscrow is EscrowCore, ITokenEscrow {
     }
 
     /// @inheritdoc ITokenEscrow
-    function fundWithAuthorization(Terms calldata terms, bytes calldata signature)
+    function fundWithAuthorization(Terms memory terms, bytes calldata signature)
         external
         nonReentrant
         returns (BookingId id)
@@ -71,7 +71,7 @@ contract TokenEscrow is EscrowCore, ITokenEscrow {
     }
 
     /// @inheritdoc ITokenEscrow
-    function fundWithPermit2(Terms calldata terms, uint256 nonce, bytes calldata signature)
+    function fundWithPermit2(Terms memory terms, uint256 nonce, bytes calldata signature)
         external
         nonReentrant
         returns (BookingId id)

@@ -20,7 +20,7 @@ library Messages {
     string internal constant PERMIT2_WITNESS =
         "Terms witness)Terms(address buyer,address provider,uint88 amount,uint32 fundBy,uint32 startsAt,uint32 endsAt,bytes32 listing,uint64 salt)TokenPermissions(address token,uint256 amount)";
 
-    function terms(Terms calldata terms_) internal pure returns (bytes32) {
+    function terms(Terms memory terms_) internal pure returns (bytes32) {
         return keccak256(abi.encode(TERMS, terms_));
     }
 

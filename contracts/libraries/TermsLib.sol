@@ -7,7 +7,7 @@ import {BookingId, Terms} from "../interfaces/IEscrow.sol";
 /// @dev All time arithmetic is in uint256: sums cannot wrap near 2^32.
 library TermsLib {
     /// @notice The first 28 bytes of `keccak256(abi.encode(seed, terms))`, then `endsAt`.
-    function toId(Terms calldata terms, bytes32 seed) internal pure returns (BookingId) {
+    function toId(Terms memory terms, bytes32 seed) internal pure returns (BookingId) {
         uint256 digest = uint256(keccak256(abi.encode(seed, terms)));
         return BookingId.wrap(bytes32((digest & ~uint256(type(uint32).max)) | terms.endsAt));
     }
@@ -18,7 +18,7 @@ library TermsLib {
     }
 
     /// @notice The most that can have been earned at `time`, in base units.
-    function capAt(Terms calldata terms, uint256 time) internal pure returns (uint256) {
+    function capAt(Terms memory terms, uint256 time) internal pure returns (uint256) {
         uint256 startsAt = terms.startsAt;
         uint256 endsAt = terms.endsAt;
         if (time <= startsAt) return 0;
