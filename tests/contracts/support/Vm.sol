@@ -29,6 +29,7 @@ interface Vm {
     function expectRevert(bytes calldata data) external;
     function expectRevert() external;
     function expectEmit(address emitter) external;
+    function expectEmit(address emitter, uint64 count) external;
     function expectCall(address callee, bytes calldata data, uint64 count) external;
     function mockCall(address callee, bytes calldata data, bytes calldata result) external;
     function mockCallRevert(address callee, bytes calldata data, bytes calldata result) external;
