@@ -1,0 +1,1 @@
+"""Gas of the escrow's verbs, measured on a real node."""
