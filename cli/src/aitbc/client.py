@@ -81,6 +81,10 @@ class Coordinator:
     def quote(self, quote_id: str) -> wire.SignedQuote:
         return self._get(f"quotes/{quote_id}", wire.SignedQuote)
 
+    def fund(self, request: wire.FundingRequest) -> wire.AcceptedFunding:
+        """Have a quote's signed payment sent."""
+        return self._send("POST", "fundings", request, wire.AcceptedFunding)
+
     def bookings(self, **filters: str | int | bool | None) -> wire.BookingPage:
         """Newest first. Filters: buyer, provider, gpu, status, open, limit, cursor."""
         return self._get("bookings", wire.BookingPage, filters)

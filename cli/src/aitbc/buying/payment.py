@@ -2,64 +2,57 @@
 
 Imports web3: commands load it when they pay. Functions raise ChainError, and move nothing when
 they do, unless the message carries a transaction's hash.
+
+Nothing is paid twice, whoever sends it and however often: an id is funded once, and all that a
+buyer signs for a booking is good for that id, or else needs the buyer's own transaction.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
+from web3.contract.contract import Contract, ContractFunction
 
+from aitbc.buying.ways import Means, Own
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import node_call
+from aitbc.chain.funding import permit_call, relayable_call, request_funding
+from aitbc.chain.node import NODE_FAILURES, node_call
+from aitbc.chain.token import payable_by
 from aitbc.chain.transactions import Sent, send
 from aitbc.errors import ChainError, UntrustedMarket
 from aitbc.protocol.events import Funded
+from aitbc.protocol.funding import PERMIT2, PayBy, RelayMethod
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import EscrowState
-from aitbc.protocol.units import format_amount
-from aitbc.protocol.wire import Market
+from aitbc.protocol.wire import FundingRequest
 
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a buyer's wallet has for a booking, in base units."""
-
-    buyer: str
-    balance: int
-    allowance: int | None
-    """What the escrow may take from it; None where its money is the native coin."""
-
-    def needs_approval(self, amount: int) -> bool:
-        return self.allowance is not None and self.allowance < amount
-
-    def require(self, amount: int, market: Market, *, may_approve: bool) -> None:
-        """Raises ChainError unless these means can pay an amount."""
-        cost = _shown(amount, market)
-        if self.balance < amount:
-            raise ChainError(
-                f"not enough money: {self.buyer} has a balance of "
-                f"{_shown(self.balance, market)}, and the booking costs {cost} or more",
-                hint=f"send more {market.symbol} to that wallet, then try again",
-            )
-        if self.needs_approval(amount) and not may_approve:
-            raise ChainError(
-                f"the escrow's allowance is {_shown(self.allowance or 0, market)}, and the "
-                f"booking costs {cost} or more",
-                hint="leave --no-approve out to allow exactly what it costs",
-            )
+FUNDING_GAS = 200_000
+"""More than any way of paying needs, an allowance before it included."""
+POLL_SECONDS = 0.5
+SILENCE_SECONDS = 300
+"""How long after a booking's `fund_by` to wait for a block that says what became of it."""
 
 
 def read_means(escrow: Escrow, buyer: str) -> Means:
-    """What a wallet has, and what of it the escrow may take."""
-    holder, token = Web3.to_checksum_address(buyer), escrow.token
+    """What a wallet has, what others may take of it, and what its token can."""
+    holder, token, eth = Web3.to_checksum_address(buyer), escrow.token, escrow.web3.eth
     with node_call("the wallet was read"):
-        balance, allowance = escrow.balance_of(holder), None
-        if token is not None:
-            call = token.functions.allowance(holder, escrow.contract.address)
-            allowance = int(call.call())
-    return Means(holder, balance, allowance)
+        return Means(
+            buyer=holder,
+            balance=escrow.balance_of(holder),
+            coin=int(eth.get_balance(holder)),
+            # A base fee may double before a transaction is mined.
+            gas_cost=2 * int(eth.gas_price) * FUNDING_GAS,
+            methods=payable_by(escrow),
+            allowance=_allowance(token, holder, escrow.domain.escrow) if token else 0,
+            permit2_allowance=_allowance(token, holder, PERMIT2) if token else 0,
+        )
+
+
+def _allowance(token: Contract, holder: str, spender: str) -> int:
+    return int(token.functions.allowance(holder, Web3.to_checksum_address(spender)).call())
 
 
 def require_unpaid(escrow: Escrow, booking_id: str) -> None:
@@ -83,29 +76,34 @@ def require_open(terms: Terms) -> None:
 
 
 def approve(
-    escrow: Escrow, account: LocalAccount, terms: Terms, on_sent: Callable[[str], None]
+    escrow: Escrow,
+    account: LocalAccount,
+    terms: Terms,
+    spender: str,
+    on_sent: Callable[[str], None],
 ) -> Sent:
-    """Let the escrow take exactly a booking's amount of its token."""
+    """Let a spender take exactly a booking's amount of the escrow's token."""
     if escrow.token is None:
         raise ChainError("the chain's own coin needs no approval")
     require_open(terms)
-    spender, functions = escrow.contract.address, escrow.token.functions
+    allowed, functions = Web3.to_checksum_address(spender), escrow.token.functions
     with node_call("the allowance was read"):
-        standing = int(functions.allowance(account.address, spender).call())
+        standing = _allowance(escrow.token, account.address, allowed)
     if standing:
         # Some tokens refuse to change an allowance that is not zero.
-        send(escrow, account, functions.approve(spender, 0), on_sent=on_sent)
+        send(escrow, account, functions.approve(allowed, 0), on_sent=on_sent)
         require_open(terms)
-    return send(escrow, account, functions.approve(spender, terms.amount), on_sent=on_sent)
+    return send(escrow, account, functions.approve(allowed, terms.amount), on_sent=on_sent)
 
 
 def fund(
-    escrow: Escrow, account: LocalAccount, terms: Terms, on_sent: Callable[[str], None]
+    escrow: Escrow, account: LocalAccount, terms: Terms, way: Own, on_sent: Callable[[str], None]
 ) -> Sent:
     """Lock a booking's amount, and check the event of it, whose id commits to all terms."""
     require_open(terms)
     value = terms.amount if escrow.token is None else 0
-    function = escrow.functions.fund(terms.abi_values())
+    with node_call("the payment was signed"):
+        function = _call(escrow, account, terms, way)
     sent = send(escrow, account, function, value=value, on_sent=on_sent)
     booking_id = terms.booking_id(escrow.domain)
     for event in escrow.events_of(sent.receipt["logs"]):
@@ -117,5 +115,58 @@ def fund(
     )
 
 
-def _shown(amount: int, market: Market) -> str:
-    return f"{format_amount(amount, market.decimals)} {market.symbol}"
+def _call(escrow: Escrow, account: LocalAccount, terms: Terms, way: Own) -> ContractFunction:
+    match way.method:
+        case PayBy.PERMIT:
+            return permit_call(escrow, account, terms)
+        case PayBy.AUTHORIZATION | PayBy.PERMIT2:
+            return relayable_call(escrow, request_funding(escrow, account, terms, way.method))
+    plain: ContractFunction = escrow.functions.fund(terms.abi_values())
+    return plain
+
+
+def sign_for_relay(
+    escrow: Escrow, account: LocalAccount, terms: Terms, method: RelayMethod
+) -> tuple[FundingRequest, int]:
+    """A booking's payment for somebody else to send, and the block after which it can be."""
+    require_open(terms)
+    with node_call("the payment was signed"):
+        head = int(escrow.web3.eth.block_number)
+        return request_funding(escrow, account, terms, method), head
+
+
+def await_funding(escrow: Escrow, terms: Terms, since: int, confirmations: int) -> str:
+    """The transaction, after a block, by which somebody sent what the buyer of a booking signed.
+
+    Looks at the chain alone. Raises ChainError once a confirmed block shows that nobody did, and
+    so that nobody can any more; or, saying that it is not known, where no such block ever comes.
+    """
+    booking_id = terms.booking_id(escrow.domain)
+    while time.time() < terms.fund_by + SILENCE_SECONDS:
+        # A node that fails now may answer the next time.
+        with suppress(*NODE_FAILURES):
+            event = escrow.funded_event(booking_id, since)
+            if event is not None:
+                return event.tx_hash
+            if _is_past(escrow, terms, booking_id, confirmations):
+                raise ChainError(
+                    f"nobody sent the payment of booking {booking_id} in time: nothing was paid, "
+                    "and nothing can be paid for it any more",
+                    hint="book again; with coin for gas, --no-relay leaves the coordinator out",
+                )
+        time.sleep(POLL_SECONDS)
+    raise ChainError(
+        f"the node does not show what became of booking {booking_id}",
+        hint="whoever has the signature cannot use it any more; see whether it was used: "
+        f"aitbc booking show {booking_id}",
+    )
+
+
+def _is_past(escrow: Escrow, terms: Terms, booking_id: str, confirmations: int) -> bool:
+    """Whether a booking cannot be funded any more, and was not in the escrow's own storage."""
+    eth = escrow.web3.eth
+    head = int(eth.block_number)
+    confirmed = eth.get_block(max(0, head - confirmations))
+    if confirmed["timestamp"] < terms.fund_by:
+        return False
+    return escrow.slot(booking_id, head).state is EscrowState.NONE

@@ -7,9 +7,9 @@ from web3.contract.contract import ContractFunction
 from aitbc.chain.escrow import Escrow
 from aitbc.chain.token import permit_nonce, token_domain
 from aitbc.protocol import funding
-from aitbc.protocol.funding import PayBy, permit2_domain
+from aitbc.protocol.funding import PayBy, RelayMethod, permit2_domain
 from aitbc.protocol.messages import Message, SigningDomain, Terms
-from aitbc.protocol.wire import FundingRequest, RelayMethod
+from aitbc.protocol.wire import FundingRequest
 from aitbc.signing import sign
 
 

@@ -2,26 +2,36 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
+from aitbc.buying import ways
 from aitbc.buying.quotes import fits, verify_quote
 from aitbc.cli import arguments
 from aitbc.cli.gpu import search_filters
 from aitbc.cli.lookup import PAGE, find_gpu, list_gpus
+from aitbc.cli.paying import Payment, require_means
 from aitbc.cli.session import Session
 from aitbc.cli.views import quote_view
 from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, WalletError
-from aitbc.protocol.ids import short_booking_id
+from aitbc.protocol.funding import PayBy
 from aitbc.protocol.messages import QuoteRequest
 from aitbc.protocol.units import price_of
 from aitbc.protocol.wire import Gpu, SignedQuoteRequest
-from aitbc.records import HeldQuote, OwnBooking, Records
+from aitbc.records import HeldQuote, Records
 from aitbc.signing import sign
 
-if TYPE_CHECKING:
-    from aitbc.buying.payment import Means
+
+class PayOption(StrEnum):
+    """`--pay-by`: a way of paying with a token, or whichever fits."""
+
+    AUTO = "auto"
+    ALLOWANCE = PayBy.ALLOWANCE.value
+    PERMIT = PayBy.PERMIT.value
+    AUTHORIZATION = PayBy.AUTHORIZATION.value
+    PERMIT2 = PayBy.PERMIT2.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +93,36 @@ def book(
     ] = None,
     cuda: Annotated[str | None, typer.Option(help="At least this CUDA version.")] = None,
     max_price: MaxPriceOption = None,
+    pay_by: Annotated[
+        PayOption, typer.Option(help="How the escrow gets the money of a token.")
+    ] = PayOption.AUTO,
+    relay: Annotated[
+        bool | None,
+        typer.Option(
+            "--relay/--no-relay",
+            help="Whether the coordinator sends your signed payment, and pays the gas. "
+            "[default: where the wallet has no coin for gas]",
+            show_default=False,
+        ),
+    ] = None,
     no_approve: Annotated[
-        bool, typer.Option("--no-approve", help="Fail where the escrow needs an allowance.")
+        bool, typer.Option("--no-approve", help="Fail where somebody needs an allowance.")
     ] = False,
 ) -> None:
     """Book a GPU: lock its price in the escrow.
 
     The quote is verified against what the provider signed, the escrow's code and parameters
-    against what this home pinned. You see what you will pay and are asked. What is not delivered
-    comes back to you.
+    against what this home pinned. You see what you will pay, who sends it and who pays the gas,
+    and are asked. What is not delivered comes back to you.
     """
     buyer, market = session.address, session.market
+    method = None if pay_by is PayOption.AUTO else PayBy(pay_by.value)
+    how = ways.Wish(method, relay, may_approve=not no_approve)
     chosen = [region, min_memory, cuda]
     if quote_id is not None:
         if any(value is not None for value in [gpu_id, duration, start, max_price, *chosen]):
             raise InvalidInput("--quote says everything: leave the other options out")
-        held = _kept(session, quote_id)
-        _pay(session, held, may_approve=not no_approve)
+        Payment(session, _kept(session, quote_id), how).make()
         return
     if duration is None:
         raise InvalidInput("how long? give --duration, such as --duration 2h")
@@ -109,19 +132,11 @@ def book(
     filters = search_filters(
         market, region=region, min_memory=min_memory, cuda=cuda, max_price=max_price
     )
-    means = _means(session, buyer)
     gpus = [find_gpu(session, gpu_id)] if gpu_id else _cheapest(session, filters, wish)
     # Before a quote keeps others from the GPU: whoever cannot pay the least cannot pay the price.
     least = price_of(gpus[0].listing.floor_price, wish.seconds)
-    means.require(least, market, may_approve=not no_approve)
-    _pay(session, _first_offer(session, buyer, gpus, wish), may_approve=not no_approve)
-
-
-def _means(session: Session, buyer: str) -> "Means":
-    from aitbc.buying.payment import read_means
-
-    with session.output.progress("checking the escrow and the wallet on the node"):
-        return read_means(session.escrow, buyer)
+    require_means(session, buyer, least, how)
+    Payment(session, _first_offer(session, buyer, gpus, wish), how).make()
 
 
 def _wish(session: Session, duration: str, start: str | None, max_price: str | None) -> Wish:
@@ -207,73 +222,3 @@ def _kept(session: Session, quote_id: str) -> HeldQuote:
         )
     verify_quote(session.market, held.request, held.quote)
     return held
-
-
-def _pay(session: Session, held: HeldQuote, *, may_approve: bool) -> None:
-    from aitbc.buying.payment import require_open, require_unpaid
-
-    market, output, terms = session.market, session.output, held.quote.terms
-    require_open(terms)
-    means = _means(session, terms.buyer)
-    require_unpaid(session.escrow, held.quote.booking_id)
-    means.require(terms.amount, market, may_approve=may_approve)
-
-    price = arguments.shown_amount(terms.amount, market)
-    shown = quote_view(held.quote, market)
-    del shown["factors"]
-    output.summary("You are about to book:", shown | {"escrow": market.escrow})
-    approving = means.needs_approval(terms.amount)
-    if approving:
-        output.note(f"First the escrow is allowed to take exactly {price}.")
-    output.confirm(f"Lock {price} in the escrow?")
-    _send(session, held, approving=approving)
-
-
-def _send(session: Session, held: HeldQuote, *, approving: bool) -> None:
-    from aitbc.buying.payment import approve, fund
-
-    output, terms = session.output, held.quote.terms
-    escrow, account, records = session.escrow, session.account, Records(session.home)
-    approve_tx = None
-    if approving:
-        with output.progress("approving"):
-            approve_tx = approve(
-                escrow, account, terms, lambda tx: output.note(f"approval sent: {tx}")
-            ).tx_hash
-    booking = OwnBooking(
-        domain=session.market.domain,
-        booking_id=held.quote.booking_id,
-        gpu_id=held.quote.gpu_id,
-        terms=terms,
-    )
-    records.keep_booking(booking)
-
-    def sent(tx_hash: str) -> None:
-        records.keep_booking(booking.model_copy(update={"fund_tx": tx_hash}))
-        output.note(f"payment sent: {tx_hash}")
-        output.note(
-            "if this is interrupted, do not pay again: look it up with 'aitbc booking show "
-            f"{booking.booking_id}'"
-        )
-
-    with output.progress("paying"):
-        tx_hash = fund(escrow, account, terms, sent).tx_hash
-    _report(session, held, tx_hash, approve_tx)
-
-
-def _report(session: Session, held: HeldQuote, tx_hash: str, approve_tx: str | None) -> None:
-    quoted = quote_view(held.quote, session.market)
-    short_id = short_booking_id(held.quote.booking_id)
-    kept = ("gpu_id", "provider", "amount", "price_per_hour", "symbol", "starts_at", "ends_at")
-    session.output.record(
-        {
-            "id": held.quote.booking_id,
-            "short_id": short_id,
-            "quote_id": held.quote.id,
-            "buyer": held.quote.terms.buyer,
-            **{key: quoted[key] for key in kept},
-            "approve_tx": approve_tx,
-            "tx": tx_hash,
-        }
-    )
-    session.output.hint(f"follow it: aitbc booking watch {short_id}")

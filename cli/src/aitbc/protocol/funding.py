@@ -6,7 +6,7 @@ commits to all of its terms.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -30,7 +30,8 @@ class PayBy(StrEnum):
     """A Permit2 transfer, which anyone may send."""
 
 
-RELAYABLE = (PayBy.AUTHORIZATION, PayBy.PERMIT2)
+RelayMethod = Literal[PayBy.AUTHORIZATION, PayBy.PERMIT2]
+RELAYABLE: tuple[RelayMethod, ...] = (PayBy.AUTHORIZATION, PayBy.PERMIT2)
 """What needs no transaction of the buyer: cheapest first."""
 
 

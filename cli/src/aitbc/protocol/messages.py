@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin
 
 from eth_abi import abi as eth_abi
 from eth_account import Account
-from eth_account.messages import SignableMessage, encode_typed_data, hash_domain
+from eth_account.messages import SignableMessage, encode_typed_data
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -46,7 +46,8 @@ class SigningDomain(Protocol):
 
 
 def domain_separator(domain: SigningDomain) -> bytes:
-    return bytes(hash_domain(domain.as_dict()))
+    """The 32 bytes by which a contract binds signatures to itself."""
+    return encode_typed_data(domain.as_dict(), {"Nothing": []}, {}).header
 
 
 class Domain(BaseModel):

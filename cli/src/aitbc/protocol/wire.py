@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
 from aitbc.protocol.artifacts import EscrowName
-from aitbc.protocol.funding import PayBy
+from aitbc.protocol.funding import PayBy, RelayMethod
 from aitbc.protocol.messages import (
     Domain,
     Listing,
@@ -21,8 +21,6 @@ from aitbc.protocol.types import Address, Amount, Amount256, Bytes32, Signature,
 API = "/v1"
 DEFAULT_PORT = 8700
 DEFAULT_COORDINATOR_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
-
-RelayMethod = Literal[PayBy.AUTHORIZATION, PayBy.PERMIT2]
 
 
 class Wire(BaseModel):
@@ -148,6 +146,7 @@ class Booking(Wire):
     gpu_id: str | None
     status: BookingStatus
     terms: Terms
+    disputed_at: Timestamp | None = Field(description="When its buyer stopped the meter")
     used_seconds: int
     earned: Amount
     paid: Amount
