@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
 import {IEscrow, State, Terms} from "../../../contracts/interfaces/IEscrow.sol";
 import {Account, Books, EscrowTest} from "./EscrowTest.sol";
 import {TokenMarket} from "./Markets.sol";
@@ -57,6 +60,19 @@ abstract contract Funding is EscrowTest {
 
     function assertOpen(Terms memory t) internal view {
         assertSlot(t, t.provider, t.amount, State.Open);
+    }
+}
+
+/// @title A buyer that pays too little
+abstract contract Underpaying is EscrowTest {
+    /// @dev Lets the escrow pull `paid` tokens only. Returns why it refuses to fund `due` with that, or with `paid` coin.
+    function allowOnly(uint256 paid, uint256 due) internal returns (bytes memory reason) {
+        address token = escrow.token();
+        if (token == address(0)) return abi.encodeWithSelector(IEscrow.Escrow_WrongValue.selector, paid, due);
+
+        vm.prank(buyer.addr);
+        IERC20(token).approve(address(escrow), paid);
+        return abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(escrow), paid, due);
     }
 }
 
