@@ -52,7 +52,12 @@ abstract contract EscrowTest {
 
     function setUp() public virtual {
         vm.warp(BEGIN);
-        escrow = deploy(attester.addr, arbiter.addr, FEE_BPS, feeRecipient.addr, WINDOW);
+        redeploy(attester.addr, arbiter.addr, feeRecipient.addr);
+    }
+
+    /// @dev Goes on with a new escrow, of other parties.
+    function redeploy(address attester_, address arbiter_, address feeRecipient_) internal {
+        escrow = deploy(attester_, arbiter_, FEE_BPS, feeRecipient_, WINDOW);
         seed = escrow.seed();
         endow(buyer.addr);
         endow(otherBuyer.addr);

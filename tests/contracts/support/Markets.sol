@@ -5,6 +5,7 @@ import {NativeEscrow} from "../../../contracts/NativeEscrow.sol";
 import {TokenEscrow} from "../../../contracts/TokenEscrow.sol";
 import {IEscrow} from "../../../contracts/interfaces/IEscrow.sol";
 import {TestDollar} from "../../../contracts/test/TestDollar.sol";
+import {HookedDollar} from "../mocks/HookedDollar.sol";
 import {EscrowTest} from "./EscrowTest.sol";
 import {vm} from "./Vm.sol";
 
@@ -37,6 +38,15 @@ abstract contract TokenMarket is EscrowTest {
 
     function value(uint256) internal pure override returns (uint256) {
         return 0;
+    }
+}
+
+/// @title A market in a dollar with hooks
+abstract contract HookedMarket is TokenMarket {
+    HookedDollar internal hookedDollar = new HookedDollar();
+
+    constructor() {
+        dollar = hookedDollar;
     }
 }
 
