@@ -2,9 +2,10 @@
 pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
 import {Terms} from "../../../contracts/interfaces/IEscrow.sol";
-import {EscrowTest} from "./EscrowTest.sol";
+import {Account, EscrowTest} from "./EscrowTest.sol";
 import {Vm, vm} from "./Vm.sol";
 
 /// @title Tests of one booking, in the state that the modifiers bring it to
@@ -32,11 +33,10 @@ abstract contract BookedTest is EscrowTest {
         _;
     }
 
-    /// @dev So that the windows after it do not fit in 32 bits.
-    modifier givenTheBookingEndsAtTheLastTimeOfAll() {
+    /// @dev A booking that ends at `LAST_TIME`, so that the windows after it do not fit in 32 bits.
+    function fundedAtTheLast() internal returns (Terms memory) {
         vm.warp(LAST_TIME - 2_000 - DURATION);
-        booked = funded();
-        _;
+        return funded();
     }
 
     /* ARITHMETIC */
@@ -49,6 +49,12 @@ abstract contract BookedTest is EscrowTest {
     /// @dev The fee when what remains falls from `before` to `left`.
     function feeBetween(uint256 before, uint256 left) internal pure returns (uint256) {
         return fee(before) - fee(left);
+    }
+
+    /// @dev What is signed for another escrow on this chain.
+    function signElsewhere(bytes32 structHash, Account memory signer) internal view returns (bytes memory) {
+        bytes32 domain = domainSeparator(address(this), block.chainid);
+        return sign(MessageHashUtils.toTypedDataHash(domain, structHash), signer);
     }
 
     /* EXPECTING */
