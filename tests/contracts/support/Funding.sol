@@ -48,6 +48,14 @@ abstract contract Funding is EscrowTest {
         return address(escrow).call{value: call_.value}(call_.data);
     }
 
+    /// @dev The call takes the amount from the buyer and opens the booking.
+    function assertFunds(Call memory call_, Terms memory t) internal {
+        Books memory before = books();
+        send(call_);
+        assertLocked(before, t.amount);
+        assertOpen(t);
+    }
+
     /// @dev `amount` went from the buyer to the escrow, and nothing else moved.
     function assertLocked(Books memory before, uint256 amount) internal view {
         Books memory now_ = books();

@@ -3,6 +3,17 @@ pragma solidity 0.8.37;
 
 import {vm} from "./Vm.sol";
 
+/// @title What the tests look at in Permit2, and the escrow does not
+interface IPermit2Contract {
+    error InvalidContractSignature();
+    error InvalidNonce();
+    error InvalidSignatureLength();
+    error InvalidSigner();
+
+    function invalidateUnorderedNonces(uint256 wordPosition, uint256 mask) external;
+    function nonceBitmap(address owner, uint256 wordPosition) external view returns (uint256);
+}
+
 /// @title The real Permit2, from the package that ships its creation code
 library Permit2 {
     address internal constant ADDRESS = 0x000000000022D473030F116dDEE9F6B43aC78BA3;

@@ -46,6 +46,12 @@ library TokenMessages {
         return keccak256(abi.encode(kind, authorization));
     }
 
+    /// @dev ERC-3009.
+    function hashCancellation(address authorizer, bytes32 nonce) internal pure returns (bytes32) {
+        return
+            keccak256(abi.encode(keccak256("CancelAuthorization(address authorizer,bytes32 nonce)"), authorizer, nonce));
+    }
+
     /// @dev Permit2's signature transfer, with the terms as witness.
     function hash(WitnessTransfer memory transfer) internal pure returns (bytes32) {
         bytes32 kind = keccak256(

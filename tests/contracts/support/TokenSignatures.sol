@@ -76,6 +76,15 @@ abstract contract TokenSignatures is EscrowTest {
         return sign(_digest(token(), TokenMessages.hash(authorization)), signer);
     }
 
+    /// @dev Takes back the authorization of `signer` that has this nonce.
+    function signCancellation(bytes32 nonce, Account memory signer)
+        internal
+        view
+        returns (uint8 v, bytes32 r, bytes32 s)
+    {
+        return vm.sign(signer.key, _digest(token(), TokenMessages.hashCancellation(signer.addr, nonce)));
+    }
+
     /// @dev The data of a call that funds `t` by authorization.
     function encodeAuthorization(Terms memory t, Account memory signer) internal view returns (bytes memory) {
         return abi.encodeCall(ITokenEscrow.fundWithAuthorization, (t, signAuthorization(authorizationFor(t), signer)));

@@ -239,11 +239,7 @@ abstract contract FundingTest is Funding {
     }
 
     function assertLocks(Terms memory t) internal {
-        Call memory call_ = funding(t);
-        Books memory before = books();
-        send(call_);
-        assertLocked(before, t.amount);
-        assertOpen(t);
+        assertFunds(funding(t), t);
     }
 
     function closed(Terms memory t) internal view returns (bytes memory) {

@@ -5,6 +5,7 @@ import {BookingId, IEscrow, Terms} from "../../../../contracts/interfaces/IEscro
 import {EscrowTest} from "../../support/EscrowTest.sol";
 import {NativeMarket, TokenMarket} from "../../support/Markets.sol";
 import {vm} from "../../support/Vm.sol";
+import {Words} from "../../support/Words.sol";
 
 abstract contract IdOfTest is EscrowTest {
     function test_WhenEveryTermHasAValueOfItsOwn() external {
@@ -40,10 +41,7 @@ abstract contract IdOfTest is EscrowTest {
 
         // it should be another id
         for (uint256 i; i < 8; ++i) {
-            bytes memory changed = abi.encodePacked(encoded);
-            uint256 lowest = 32 * i + 31;
-            changed[lowest] = changed[lowest] ^ 0x01;
-            Terms memory other = abi.decode(changed, (Terms));
+            Terms memory other = abi.decode(Words.flip(encoded, i), (Terms));
             vm.assertNotEq(read(other), read(t));
             vm.assertEq(read(other), expected(other));
         }
