@@ -39,6 +39,17 @@ abstract contract BookedTest is EscrowTest {
         return funded();
     }
 
+    /// @dev A booking of one second that ends at `time`, which it is then.
+    function fundedToEndAt(uint256 time) internal returns (Terms memory t) {
+        vm.warp(time - 2);
+        t = terms();
+        t.fundBy = uint32(time - 1);
+        t.startsAt = uint32(time - 1);
+        t.endsAt = uint32(time);
+        fund(t);
+        vm.warp(time);
+    }
+
     /* ARITHMETIC */
 
     /// @dev `cap` of a standard booking, `elapsed` seconds after its start.
