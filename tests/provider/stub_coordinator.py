@@ -166,6 +166,7 @@ class StubCoordinator:
             gpu_id=gpu_id,
             status=BookingStatus.FUNDED,
             terms=terms,
+            disputed_at=None,
             used_seconds=0,
             remaining=terms.amount,
             transactions=[],

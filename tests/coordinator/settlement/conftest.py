@@ -16,7 +16,7 @@ from escrow_world import (
 )
 from eth_account import Account
 from fastapi.testclient import TestClient
-from signed import Clock, market_of
+from signed import Clock, Wallet, market_of
 
 from aitbc.chain.escrow import Escrow
 from aitbc_coordinator.api.app import create_app
@@ -55,6 +55,7 @@ def world(chain: Chain, database: Database, settings: Settings, clock: Clock) ->
     market = market_of(
         settings,
         attester.address,
+        arbiter=chain.arbiter.address,
         fee_bps=FEE_BPS,
         fee_recipient=FEE_RECIPIENT,
         claim_window=CLAIM_WINDOW,
@@ -64,7 +65,7 @@ def world(chain: Chain, database: Database, settings: Settings, clock: Clock) ->
     context = Context(settings, database, market, Attester(attester, market), clock)
     provider, buyer, session_key = (new_wallet(domain) for _ in range(3))
     relayer = Account.create()
-    for address in (provider.address, buyer.address, relayer.address):
+    for address in (provider.address, buyer.address, chain.arbiter.address, relayer.address):
         node.give_coin(address)
     with TestClient(create_app(context, checks=dict, alerts=list)) as client:
         made = World(
@@ -76,6 +77,7 @@ def world(chain: Chain, database: Database, settings: Settings, clock: Clock) ->
             provider=provider,
             session_key=session_key,
             buyer=buyer,
+            arbiter=Wallet(chain.arbiter, domain),
             salts=itertools.count(1),
             started_with={},
         )

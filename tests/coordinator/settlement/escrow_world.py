@@ -25,6 +25,7 @@ from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.settlement import models, outbox, repository
 from aitbc_coordinator.settlement.follower import Follower
+from aitbc_coordinator.settlement.models import AttestationKind
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
 from deploying import deploy
@@ -34,7 +35,6 @@ GWEI = 10**9
 FEE_BPS = 100
 CLAIM_WINDOW = 86_400
 FEE_RECIPIENT = Web3.to_checksum_address("0x" + "fe" * 20)
-ZERO = "0x" + "00" * 20
 HEARTBEAT_SECONDS = 30
 
 
@@ -47,7 +47,9 @@ class Chain:
         self.rpc_url = self._node.rpc_url
         self.attester: LocalAccount = Account.create()
         self._call("evm_setNextBlockTimestamp", NOW + 1)
-        constructor = (self.attester.address, ZERO, FEE_BPS, FEE_RECIPIENT, CLAIM_WINDOW)
+        self.arbiter: LocalAccount = Account.create()
+        parties = (self.attester.address, self.arbiter.address)
+        constructor = (*parties, FEE_BPS, FEE_RECIPIENT, CLAIM_WINDOW)
         self.escrow, self.deploy_block = deploy(self._node.web3, "NativeEscrow", *constructor)
         self._snapshot = self._call("evm_snapshot")
 
@@ -105,9 +107,9 @@ class Node:
     def give_coin(self, address: str, amount: int = 100 * COIN) -> None:
         self.call("anvil_setBalance", address, hex(amount))
 
-    def send(self, wallet: Wallet, function: Any, value: int = 0) -> Any:
-        """A person's transaction, mined at once; its receipt."""
-        self._next_block()
+    def send(self, wallet: Wallet, function: Any, value: int = 0, *, at: int | None = None) -> Any:
+        """A person's transaction, mined at once (`at` a time); its receipt."""
+        self._next_block(at)
         address = wallet.account.address
         transaction = function.build_transaction(
             {
@@ -154,6 +156,7 @@ class World:
     provider: Wallet
     session_key: Wallet
     buyer: Wallet
+    arbiter: Wallet
     salts: Iterator[int]
     started_with: dict[str, int]
 
@@ -200,6 +203,13 @@ class World:
 
     def cancel(self, terms: Terms, by: Wallet) -> None:
         self.node.send(by, self.escrow.functions.cancel(terms.abi_values()))
+
+    def dispute(self, terms: Terms, *, at: int | None = None) -> None:
+        self.node.send(self.buyer, self.escrow.functions.dispute(terms.abi_values()), at=at)
+
+    def resolve(self, terms: Terms, earned: int) -> None:
+        function = self.escrow.functions.resolve(terms.abi_values(), earned)
+        self.node.send(self.arbiter, function)
 
     def grant(self) -> None:
         message = SessionGrant(
@@ -248,9 +258,11 @@ class World:
         settled, _signature = arguments.values()
         return function.fn_name, settled
 
-    def attestation(self, terms: Terms) -> models.Attestation:
+    def attestation(
+        self, terms: Terms, kind: AttestationKind = AttestationKind.COMPLETION
+    ) -> models.Attestation:
         with self.context.database.read() as session:
-            found = outbox.find_attestation(session, self.id_of(terms))
+            found = outbox.find_attestation(session, self.id_of(terms), kind)
             assert found is not None
             return found
 

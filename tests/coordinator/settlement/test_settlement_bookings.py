@@ -14,9 +14,11 @@ from aitbc.protocol import wire
 from aitbc.protocol.events import (
     Cancelled,
     Claimed,
+    Disputed,
     EscrowEvent,
     Funded,
     Reclaimed,
+    Resolved,
     Settled,
     SettledInFull,
 )
@@ -81,8 +83,7 @@ class Bookings:
     def attest(self, terms: Terms, *, batch: str | None = None) -> None:
         with self.context.database.session() as session:
             attestations.attest(self.context, session, self.id_of(terms))
-            found = outbox.find_attestation(session, self.id_of(terms))
-            assert found is not None
+            found = outbox.attestations(session, [self.id_of(terms)])[self.id_of(terms)]
             found.batch_id = batch
 
     def id_of(self, terms: Terms) -> str:
@@ -119,6 +120,8 @@ def each_status(bookings: Bookings) -> dict[str, Terms]:
         "cancelled": bookings.fund(500),
         "reclaimed": bookings.fund(600),
         "refused": bookings.fund(700, offered=False),
+        "disputed": bookings.fund(800),
+        "resolved": bookings.fund(1050),
     }
     bookings.attest(made["attested"])
     bookings.attest(made["settling"], batch="a-batch")
@@ -128,6 +131,12 @@ def each_status(bookings: Bookings) -> dict[str, Terms]:
     refund = {"refunded": made["cancelled"].amount}
     bookings.apply(Cancelled, booking_id=ids["cancelled"], by=bookings.provider.address, **refund)
     bookings.apply(Reclaimed, booking_id=ids["reclaimed"], refunded=made["reclaimed"].amount)
+    for name in ("disputed", "resolved"):
+        bookings.apply(Disputed, booking_id=ids[name])
+        # No transaction can change what this would be shown as.
+        bookings.attest(made[name], batch="a-batch")
+    resolved = {"paid": 2, "fee": 1, "refunded": made["resolved"].amount - 3}
+    bookings.apply(Resolved, booking_id=ids["resolved"], **resolved)
     bookings.clock.now = NOW + 1000
     return made
 
@@ -156,11 +165,12 @@ def test_statuses_change_at_the_same_second_in_both(
 def test_lists_are_filtered(
     bookings: Bookings, each_status: dict[str, Terms], wallet: Callable[[], Wallet]
 ) -> None:
-    closed = {bookings.id_of(each_status[name]) for name in ("settled", "cancelled", "reclaimed")}
+    names = ("settled", "resolved", "cancelled", "reclaimed")
+    closed = {bookings.id_of(each_status[name]) for name in names}
     assert {item.id for item in bookings.page(open="false").items} == closed
-    assert len(bookings.page(open="true").items) == len(each_status) - 3
+    assert len(bookings.page(open="true").items) == len(each_status) - 4
     assert len(bookings.page(buyer=bookings.buyer.address.lower()).items) == len(each_status)
-    assert len(bookings.page(gpu=bookings.gpu_id, open="true").items) == len(each_status) - 4
+    assert len(bookings.page(gpu=bookings.gpu_id, open="true").items) == len(each_status) - 5
     assert bookings.page(provider=wallet().address).items == []
     assert bookings.page(buyer=bookings.provider.address).items == []
 
@@ -317,7 +327,7 @@ def test_a_gpus_status_names_its_bookings_now_next_and_before(
     assert status.current_booking is not None
     assert status.current_booking.id == bookings.id_of(each_status["active"])
     assert [row.id for row in status.upcoming] == [bookings.id_of(each_status["funded"])]
-    assert len(status.last_bookings) == 6
+    assert len(status.last_bookings) == 8
     assert status.gpu.id == bookings.gpu_id
     for what in ("status", "earnings"):
         answer = bookings.get(f"/gpus/g-zzzzzz/{what}")
@@ -330,10 +340,10 @@ def test_earnings_add_up_over_a_gpus_bookings(
     earnings = wire.Earnings.model_validate(
         bookings.get(f"/gpus/{bookings.gpu_id}/earnings").json()
     )
-    assert (earnings.bookings, earnings.settled) == (8, 1)
-    assert earnings.paid == each_status["settled"].amount - 1
-    assert earnings.fee == 1
-    assert earnings.booked_seconds == 800
+    assert (earnings.bookings, earnings.settled) == (10, 2)
+    assert earnings.paid == each_status["settled"].amount + 1
+    assert earnings.fee == 2
+    assert earnings.booked_seconds == 1000
 
 
 def test_utilisation_is_the_booked_share_of_the_last_week() -> None:
@@ -348,3 +358,6 @@ def test_utilisation_is_the_booked_share_of_the_last_week() -> None:
     assert utilisation_bps([row(now - week // 2, now + week)], now) == 5_000
     assert utilisation_bps([row(now - week // 2, now, "Cancelled")], now) == 0
     assert utilisation_bps([row(now - 2 * week, now - week)], now) == 0
+    disputed = row(now - week // 2, now + week)
+    disputed.disputed_at = now - week // 4
+    assert utilisation_bps([disputed], now) == 2_500

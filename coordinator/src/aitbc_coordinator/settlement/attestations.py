@@ -1,10 +1,10 @@
-"""Ends bookings: meters what was delivered, signs the completion, and puts it in the outbox."""
+"""Ends bookings: meters what was delivered, attests it, and puts that in the outbox."""
 
 from collections.abc import Sequence
 
 from sqlmodel import Session
 
-from aitbc.protocol.messages import Completion, Heartbeat, SessionGrant
+from aitbc.protocol.messages import Completion, Heartbeat, Message, Receipt, SessionGrant
 from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant, meter
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
@@ -20,7 +20,7 @@ BOOKINGS_PER_PASS = 500
 
 
 def due(context: Context, session: Session) -> Sequence[str]:
-    """Ids of the bookings to attest now: ended some grace ago by the chain's time, or refused."""
+    """Ids of the bookings to attest now: over some grace ago by the chain's time, or refused."""
     now = chain_time(session)
     ended_by = now - context.settings.settle_grace
     return outbox.due_bookings(
@@ -29,33 +29,36 @@ def due(context: Context, session: Session) -> Sequence[str]:
 
 
 def attest(context: Context, session: Session, booking_id: str) -> None:
-    """Write the one completion of a due booking, with its evidence; a no-op where it is there."""
+    """Write the completion of a due booking, or the final receipt of a disputed one.
+
+    Each is made once, with its evidence: a no-op where it is there.
+    """
     booking = repository.find_booking(session, booking_id, lock=True)
     if booking is None or booking.state == BookingState.CLOSED:
         return
-    if outbox.find_attestation(session, booking_id) is not None:
+    kind = booking.attested_by
+    if outbox.find_attestation(session, booking_id, kind) is not None:
         return
     evidence = _evidence(session, booking)
-    completion = Completion(
-        booking_id=booking_id, earned=evidence.earned, evidence=evidence.digest()
-    )
+    digest = evidence.digest()
+    message: Message = Receipt(booking_id=booking_id, earned=evidence.earned)
+    if kind is AttestationKind.COMPLETION:
+        message = Completion(booking_id=booking_id, earned=evidence.earned, evidence=digest)
     outbox.add_attestation(
         session,
         Attestation(
             booking_id=booking_id,
-            kind=AttestationKind.COMPLETION,
+            kind=kind,
             refused=booking.refused,
             earned=evidence.earned,
             used_seconds=evidence.used_seconds,
-            evidence_digest=completion.evidence,
+            evidence_digest=digest,
             evidence=evidence.model_dump_json(),
-            signature=context.attester.sign(completion),
+            signature=context.attester.sign(message),
         ),
     )
-    if evidence.earned:
-        heartbeats.issue_receipt(
-            context, session, booking_id, evidence.used_seconds, evidence.earned
-        )
+    if evidence.earned or kind is AttestationKind.CLAIM:
+        heartbeats.issue_receipt(context, session, booking, evidence.used_seconds, evidence.earned)
 
 
 def _evidence(session: Session, booking: Booking) -> Evidence:
@@ -71,4 +74,4 @@ def _evidence(session: Session, booking: Booking) -> Evidence:
         )
         for row in repository.heartbeats(session, booking.id)
     ]
-    return meter(booking.id, booking.terms, grants, served)
+    return meter(booking.id, booking.terms, grants, served, booking.disputed_at)

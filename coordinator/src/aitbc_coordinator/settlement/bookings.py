@@ -92,6 +92,7 @@ def views(context: Context, session: Session, rows: Sequence[Booking]) -> list[w
                 gpu_id=row.gpu_id,
                 status=status_of(row, attestation, now),
                 terms=row.terms,
+                disputed_at=row.disputed_at,
                 used_seconds=meter.used_seconds if meter else 0,
                 earned=meter.earned if meter else 0,
                 paid=row.paid,
@@ -113,6 +114,8 @@ def status_of(booking: Booking, attestation: Attestation | None, now: int) -> Bo
             for status, events in searches.CLOSING_EVENTS.items()
             if booking.closing_event in events
         )
+    if booking.state == BookingState.DISPUTED:
+        return BookingStatus.DISPUTED
     if booking.refused:
         return BookingStatus.REFUSED
     if attestation is not None:
@@ -123,9 +126,9 @@ def status_of(booking: Booking, attestation: Attestation | None, now: int) -> Bo
 
 
 def evidence(session: Session, booking_id: str) -> Evidence:
-    """What a booking's completion rests on. Raises Missing before it was attested."""
+    """What a booking's completion or final receipt rests on. Raises Missing before there is one."""
     booking = find(session, booking_id)
-    attestation = outbox.find_attestation(session, booking.id)
+    attestation = outbox.find_attestation(session, booking.id, booking.attested_by)
     if attestation is None:
         raise Missing(
             "no-evidence",

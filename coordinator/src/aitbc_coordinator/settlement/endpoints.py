@@ -50,7 +50,7 @@ def get_booking(booking_id: BookingId, context: ContextDependency) -> wire.Booki
 
 @router.get(
     "/bookings/{booking_id}/evidence",
-    summary="What a completion rests on",
+    summary="What a completion or final receipt rests on",
     responses=declare({404: ("unknown-booking", "no-evidence"), 409: ("ambiguous-id",)}),
 )
 def get_evidence(booking_id: BookingId, context: ContextDependency) -> Evidence:
@@ -96,7 +96,7 @@ def grant_session(signed: GrantBody, context: ContextDependency) -> SignedSessio
         {
             403: ("wrong-signer", "stale-heartbeat"),
             404: ("unknown-booking",),
-            409: ("booking-closed", "replayed"),
+            409: ("booking-closed", "booking-disputed", "replayed"),
             422: ("outside-booking",),
         }
     ),

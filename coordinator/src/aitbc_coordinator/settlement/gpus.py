@@ -56,8 +56,11 @@ def status(context: Context, session: Session, gpu_id: str) -> wire.GpuStatus:
 
 
 def utilisation_bps(rows: Sequence[Booking], now: int) -> int:
-    """Share of the last week that was booked; bookings that were given up do not count."""
+    """Share of the last week that was booked; bookings that were given up do not count.
+
+    One that was disputed counts until then.
+    """
     since = now - UTILISATION_SECONDS
     kept = (row for row in rows if row.closing_event not in {"Cancelled", "Reclaimed"})
-    booked = sum(max(0, min(row.ends_at, now) - max(row.starts_at, since)) for row in kept)
+    booked = sum(max(0, min(row.metered_until, now) - max(row.starts_at, since)) for row in kept)
     return booked * BPS // UTILISATION_SECONDS

@@ -101,19 +101,23 @@ def signed_receipt(receipt: models.Receipt) -> SignedReceipt:
 
 
 def issue_receipt(
-    context: Context, session: Session, booking_id: str, used_seconds: int, earned: int
+    context: Context, session: Session, booking: Booking, used_seconds: int, earned: int
 ) -> None:
-    """Store a booking's meter, with a new receipt if more was earned than by the last one."""
-    known = repository.find_receipt(session, booking_id)
-    if known is not None and known.earned >= earned:
-        known.used_seconds = max(known.used_seconds, used_seconds)
+    """Store a booking's meter, with a new receipt if more was earned than by the last one.
+
+    After a dispute also if it was less: the escrow refuses a receipt for time after it.
+    """
+    known = repository.find_receipt(session, booking.id)
+    lower = known is not None and earned < known.earned and booking.disputed_at is not None
+    if known is not None and earned <= known.earned and not lower:
+        known.used_seconds = used_seconds
         session.flush()
         return
-    signature = context.attester.sign(Receipt(booking_id=booking_id, earned=earned))
+    signature = context.attester.sign(Receipt(booking_id=booking.id, earned=earned))
     repository.save_receipt(
         session,
         models.Receipt(
-            booking_id=booking_id, used_seconds=used_seconds, earned=earned, signature=signature
+            booking_id=booking.id, used_seconds=used_seconds, earned=earned, signature=signature
         ),
     )
 
@@ -133,8 +137,8 @@ def _served_booking(session: Session, booking_id: str) -> Booking:
             "booking-closed",
             f"booking {booking.short_id} was refused: no quote of this coordinator offered it",
         )
-    if outbox.find_attestation(session, booking_id) is not None:
-        raise Conflict("booking-closed", f"booking {booking.short_id} has ended and was attested")
+    if outbox.find_attestation(session, booking_id, booking.attested_by) is not None:
+        raise Conflict("booking-closed", f"booking {booking.short_id} is over and was attested")
     return booking
 
 
@@ -170,6 +174,13 @@ def _check_times(context: Context, booking: Booking, heartbeat: Heartbeat) -> No
             f"at most the last {allowance} seconds can be covered",
             hint="send heartbeats more often",
         )
+    if booking.disputed_at is not None and end > booking.disputed_at:
+        raise Conflict(
+            "booking-disputed",
+            f"it covers {begin} to {end}, and the booking's buyer disputed it at "
+            f"{booking.disputed_at}: no later time is paid",
+            hint="stop serving it; time before the dispute can still be covered",
+        )
     if begin < booking.starts_at or end > booking.ends_at:
         raise Invalid(
             "outside-booking",
@@ -194,17 +205,22 @@ def _newly_covered(session: Session, heartbeat: Heartbeat) -> int:
 def _advance_meter(
     context: Context, session: Session, booking: Booking, gained: int, now: int
 ) -> None:
-    receipt = repository.find_receipt(session, booking.id)
-    used = gained + (receipt.used_seconds if receipt is not None else 0)
+    if booking.disputed_at is None:
+        receipt = repository.find_receipt(session, booking.id)
+        used = gained + (receipt.used_seconds if receipt is not None else 0)
+    else:
+        # What was taken before the dispute was known may cover time after it.
+        served = repository.overlapping(session, booking.id, booking.starts_at, booking.disputed_at)
+        used = metering.used_seconds(served, booking.starts_at, booking.disputed_at)
     metered = metering.earned(booking.amount, used, booking.ends_at - booking.starts_at)
     payable = min(metered, clock_cap(booking.terms, now))
-    issue_receipt(context, session, booking.id, used, payable)
+    issue_receipt(context, session, booking, used, payable)
 
 
 def _answer(session: Session, booking: Booking, now: int) -> HeartbeatAnswer:
     receipt = repository.find_receipt(session, booking.id)
     return HeartbeatAnswer(
-        serve=now < booking.ends_at,
+        serve=now < booking.metered_until,
         used_seconds=0 if receipt is None else receipt.used_seconds,
         receipt=None if receipt is None else signed_receipt(receipt),
     )

@@ -17,6 +17,7 @@ from aitbc_coordinator.database import AmountColumn
 
 class BookingState(StrEnum):
     OPEN = "open"
+    DISPUTED = "disputed"
     CLOSED = "closed"
 
 
@@ -40,6 +41,8 @@ class RelayState(StrEnum):
 
 class AttestationKind(StrEnum):
     COMPLETION = "completion"
+    CLAIM = "claim"
+    """The final receipt of a disputed booking, which no completion can settle."""
 
 
 PENDING_STATES = (RelayState.SIGNED, RelayState.SENT)
@@ -109,12 +112,24 @@ class Booking(SQLModel, table=True):
     refused: bool
     """Funded on terms that this coordinator has not offered, or could not keep."""
     funded_at: int = Field(sa_type=BigInteger)
+    disputed_at: int | None = Field(default=None, sa_type=BigInteger)
     state: BookingState = Field(sa_type=_stored(BookingState))
     closing_event: str | None = None
     paid: int = Field(sa_type=AmountColumn)
     fee: int = Field(sa_type=AmountColumn)
     refunded: int = Field(sa_type=AmountColumn)
     remaining: int = Field(sa_type=AmountColumn)
+
+    @property
+    def metered_until(self) -> int:
+        return self.ends_at if self.disputed_at is None else self.disputed_at
+
+    @property
+    def attested_by(self) -> AttestationKind:
+        """What the attester signs about it in the end."""
+        if self.disputed_at is None:
+            return AttestationKind.COMPLETION
+        return AttestationKind.CLAIM
 
     @property
     def terms(self) -> Terms:
@@ -187,9 +202,9 @@ class Attestation(SQLModel, table=True):
     batch_id: str | None = Field(default=None, index=True)
     """The batch whose transaction carries it now."""
     settled: bool = Field(default=False, index=True)
-    """Its booking is closed on the chain, by whichever event."""
+    """Its booking is closed on the chain, by whichever event; or what it claims is paid."""
     attempts: int = 0
-    """Batches that were confirmed, or could not be made, without closing its booking."""
+    """Batches that were confirmed, or could not be made, without settling it."""
 
 
 class RelayTransaction(SQLModel, table=True):

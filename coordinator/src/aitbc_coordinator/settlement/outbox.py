@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import exists, func, or_, update
+from sqlalchemy import and_, delete, exists, func, or_, update
 from sqlmodel import Session, col, select
 
+from aitbc.protocol.states import ARBITER_WINDOW
 from aitbc_coordinator.settlement.models import (
     LIVE_STATES,
     PENDING_STATES,
@@ -19,20 +20,42 @@ from aitbc_coordinator.settlement.models import (
 MAX_ATTEMPTS = 3
 """After so many batches that did not close its booking, an attestation is left for a person."""
 
-_OPEN = col(Booking.state) == BookingState.OPEN
-_LAST_TO_END = (col(Booking.ends_at).desc(), col(Booking.id))
+ITS_ATTESTATION = and_(
+    col(Attestation.booking_id) == col(Booking.id),
+    or_(
+        and_(
+            col(Booking.disputed_at).is_(None),
+            col(Attestation.kind) == AttestationKind.COMPLETION,
+        ),
+        and_(
+            col(Booking.disputed_at).is_not(None),
+            col(Attestation.kind) == AttestationKind.CLAIM,
+        ),
+    ),
+)
+"""Joins a booking to the attestation that still counts for it: see `Booking.attested_by`."""
+
+_UNCLOSED = col(Booking.state) != BookingState.CLOSED
+_metered_until = func.coalesce(col(Booking.disputed_at), col(Booking.ends_at))
+_LAST_TO_END = (_metered_until.desc(), col(Booking.id))
 
 
-def find_attestation(session: Session, booking_id: str) -> Attestation | None:
+def find_attestation(
+    session: Session, booking_id: str, kind: AttestationKind = AttestationKind.COMPLETION
+) -> Attestation | None:
     query = select(Attestation).where(
-        col(Attestation.booking_id) == booking_id,
-        col(Attestation.kind) == AttestationKind.COMPLETION,
+        col(Attestation.booking_id) == booking_id, col(Attestation.kind) == kind
     )
     return session.exec(query).first()
 
 
 def attestations(session: Session, booking_ids: Iterable[str]) -> dict[str, Attestation]:
-    query = select(Attestation).where(col(Attestation.booking_id).in_(list(booking_ids)))
+    """Of each booking that has one, the attestation that still counts for it."""
+    query = (
+        select(Attestation)
+        .join(Booking, ITS_ATTESTATION)
+        .where(col(Attestation.booking_id).in_(list(booking_ids)))
+    )
     return {found.booking_id: found for found in session.exec(query)}
 
 
@@ -41,23 +64,34 @@ def add_attestation(session: Session, attestation: Attestation) -> None:
     session.flush()
 
 
+def delete_claim(session: Session, booking_id: str) -> None:
+    """A reorg took the dispute back that a claim rests on: its receipt is of another time."""
+    session.exec(
+        delete(Attestation).where(
+            col(Attestation.booking_id) == booking_id,
+            col(Attestation.kind) == AttestationKind.CLAIM,
+        )
+    )
+
+
 def due_bookings(
     session: Session, ended_by: int, claimable_after: int, limit: int
 ) -> Sequence[str]:
-    """Ids of open bookings without an attestation that ended by a time, then of refused ones.
+    """Ids of bookings to attest whose meter stopped by a time, then of refused ones.
 
-    Those that ended at or before `claimable_after` are past their claim window, and left out.
+    Those whose meter stopped at or before `claimable_after` are past their claim window, and left
+    out.
     """
-    attested = exists().where(col(Attestation.booking_id) == col(Booking.id))
+    attested = exists().where(ITS_ATTESTATION)
     query = (
         select(col(Booking.id))
         .where(
-            _OPEN,
-            col(Booking.ends_at) > claimable_after,
-            or_(col(Booking.ends_at) <= ended_by, col(Booking.refused)),
+            _UNCLOSED,
+            _metered_until > claimable_after,
+            or_(_metered_until <= ended_by, col(Booking.refused)),
             ~attested,
         )
-        .order_by(col(Booking.refused), col(Booking.ends_at), col(Booking.id))
+        .order_by(col(Booking.refused), _metered_until, col(Booking.id))
     )
     return session.exec(query.limit(limit)).all()
 
@@ -70,13 +104,13 @@ def unsettled(
     """
     query = (
         select(Attestation, Booking)
-        .join(Booking, col(Booking.id) == col(Attestation.booking_id))
+        .join(Booking, ITS_ATTESTATION)
         .where(
             ~col(Attestation.settled),
             col(Attestation.batch_id).is_(None),
             col(Attestation.attempts) < MAX_ATTEMPTS,
-            col(Booking.ends_at) > claimable_after,
-            _OPEN,
+            _metered_until > claimable_after,
+            _UNCLOSED,
         )
         .order_by(col(Attestation.refused), col(Attestation.attempts), col(Attestation.id))
     )
@@ -84,16 +118,16 @@ def unsettled(
 
 
 def stuck(session: Session, claimable_after: int, limit: int) -> Sequence[str]:
-    """Short ids of open bookings in their claim window that are not going to be retried."""
+    """Short ids of bookings in their claim window that are not going to be retried."""
     query = (
         select(col(Booking.short_id))
-        .join(Attestation, col(Booking.id) == col(Attestation.booking_id))
+        .join(Attestation, ITS_ATTESTATION)
         .where(
             ~col(Attestation.settled),
             col(Attestation.batch_id).is_(None),
             col(Attestation.attempts) >= MAX_ATTEMPTS,
-            col(Booking.ends_at) > claimable_after,
-            _OPEN,
+            _metered_until > claimable_after,
+            _UNCLOSED,
         )
         .order_by(*_LAST_TO_END)
     )
@@ -101,8 +135,15 @@ def stuck(session: Session, claimable_after: int, limit: int) -> Sequence[str]:
 
 
 def left_to_reclaim(session: Session, claimable_after: int, limit: int) -> Sequence[str]:
-    """Short ids of open bookings that are past their claim window."""
-    query = select(col(Booking.short_id)).where(col(Booking.ends_at) <= claimable_after, _OPEN)
+    """Short ids of bookings past their claim window and, if disputed, the arbiter's."""
+    decidable_after = claimable_after - ARBITER_WINDOW
+    state, disputed_at = col(Booking.state), col(Booking.disputed_at)
+    query = select(col(Booking.short_id)).where(
+        or_(
+            and_(state == BookingState.OPEN, col(Booking.ends_at) <= claimable_after),
+            and_(state == BookingState.DISPUTED, disputed_at <= decidable_after),
+        )
+    )
     return session.exec(query.order_by(*_LAST_TO_END).limit(limit)).all()
 
 
@@ -128,12 +169,27 @@ def count_attempt(session: Session, attestation_ids: Iterable[int | None]) -> No
 
 
 def mark_settled(session: Session) -> None:
-    """An attestation whose booking is closed, by whichever event, has nothing left to do."""
+    """Tick off what has nothing left to do.
+
+    That is each attestation whose booking is closed, by whichever event, and each claim that was
+    paid, by whichever receipt.
+    """
     closed = exists().where(
         col(Booking.id) == col(Attestation.booking_id),
         col(Booking.state) == BookingState.CLOSED,
     )
     session.exec(update(Attestation).where(~col(Attestation.settled), closed).values(settled=True))
+    claims = (
+        select(Attestation, Booking)
+        .join(Booking, ITS_ATTESTATION)
+        .where(
+            ~col(Attestation.settled),
+            col(Attestation.kind) == AttestationKind.CLAIM,
+        )
+    )
+    for claim, booking in session.exec(claims):
+        claim.settled = booking.amount - booking.remaining >= claim.earned
+    session.flush()
 
 
 def reopen(session: Session, booking_ids: Iterable[str]) -> None:

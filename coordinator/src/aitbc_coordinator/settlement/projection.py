@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from aitbc.errors import ChainError
 from aitbc.protocol import events as escrow_events
-from aitbc.protocol.events import BookingEvent, EscrowEvent, Funded
+from aitbc.protocol.events import BookingEvent, Disputed, EscrowEvent, Funded
 from aitbc.protocol.ids import short_booking_id
 from aitbc_coordinator.market import reservations
 from aitbc_coordinator.settlement import outbox, repository
@@ -46,7 +46,7 @@ def apply(session: Session, event: EscrowEvent) -> None:
             f"booking {booking_id} has events, but was never funded since the deploy block",
             hint="set deploy_block to the block in which the escrow was deployed",
         )
-    if booking.state == BookingState.CLOSED:
+    if booking.state != BookingState.OPEN:
         reservations.release(session, booking_id, at=event.timestamp)
 
 
@@ -55,12 +55,15 @@ def rewind(session: Session, number: int) -> None:
     touched = repository.delete_above(session, number)
     for booking_id in touched:
         before = repository.find_booking(session, booking_id)
-        was_closed = before is not None and before.state == BookingState.CLOSED
+        was_over = before is not None and before.state != BookingState.OPEN
+        disputed_at = None if before is None else before.disputed_at
         booking = _recompute(session, booking_id)
         if booking is None:
             reservations.unconfirm(session, booking_id)
-        elif was_closed and not booking.refused and booking.state == BookingState.OPEN:
+        elif was_over and not booking.refused and booking.state == BookingState.OPEN:
             _reserve_again(session, booking)
+        if booking is None or booking.disputed_at != disputed_at:
+            outbox.delete_claim(session, booking_id)
     outbox.reopen(session, touched)
     outbox.unmine_above(session, number)
 
@@ -96,6 +99,8 @@ def _recompute(session: Session, booking_id: str) -> Booking | None:
     known = repository.find_booking(session, booking_id)
     gpu_id = _reserve(session, booking_id) if known is None else known.gpu_id
     terms, totals = funded.terms, money(funded.terms.amount, own)
+    disputed_at = next((event.timestamp for event in own if isinstance(event, Disputed)), None)
+    unclosed = BookingState.OPEN if disputed_at is None else BookingState.DISPUTED
     return repository.save_booking(
         session,
         Booking(
@@ -112,7 +117,8 @@ def _recompute(session: Session, booking_id: str) -> Booking | None:
             gpu_id=gpu_id,
             refused=gpu_id is None,
             funded_at=funded.timestamp,
-            state=BookingState.CLOSED if totals.closed_by else BookingState.OPEN,
+            disputed_at=disputed_at,
+            state=BookingState.CLOSED if totals.closed_by else unclosed,
             closing_event=totals.closed_by,
             paid=totals.paid,
             fee=totals.fee,
@@ -123,7 +129,7 @@ def _recompute(session: Session, booking_id: str) -> Booking | None:
 
 
 def _reserve_again(session: Session, booking: Booking) -> None:
-    """Take back the GPU of a booking that was closed; it is refused if somebody else has it now."""
+    """Take back the GPU of a booking that was over; it is refused if somebody else has it now."""
     if reservations.confirm(session, booking.id) is None:
         repository.refuse(session, booking)
 

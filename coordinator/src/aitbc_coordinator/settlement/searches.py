@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, not_, or_, tuple_
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.states import CLOSED_BY, BookingStatus
+from aitbc_coordinator.settlement import outbox
 from aitbc_coordinator.settlement.filters import BookingQuery, Place
 from aitbc_coordinator.settlement.models import Attestation, Booking, BookingState
 
@@ -20,8 +21,8 @@ def find(
     session: Session, query: BookingQuery, now: int, after: Place | None, limit: int
 ) -> Sequence[Booking]:
     """Bookings that match, from the one that follows `after`."""
-    attestation = col(Attestation.booking_id) == col(Booking.id)
-    found = select(Booking).outerjoin(Attestation, attestation).where(*_conditions(query, now))
+    found = select(Booking).outerjoin(Attestation, outbox.ITS_ATTESTATION)
+    found = found.where(*_conditions(query, now))
     if after is not None:
         place = tuple_(col(Booking.funded_at), col(Booking.id))
         found = found.where(place < tuple_(after.funded_at, after.booking_id))
@@ -49,8 +50,8 @@ def _conditions(query: BookingQuery, now: int) -> list[ColumnElement[bool]]:
     if query.gpu is not None:
         found.append(col(Booking.gpu_id) == query.gpu)
     if query.open is not None:
-        state = BookingState.OPEN if query.open else BookingState.CLOSED
-        found.append(col(Booking.state) == state)
+        is_closed = col(Booking.state) == BookingState.CLOSED
+        found.append(not_(is_closed) if query.open else is_closed)
     if query.status is not None:
         found += _has_status(query.status, now)
     return found
@@ -60,6 +61,8 @@ def _has_status(status: BookingStatus, now: int) -> list[ColumnElement[bool]]:
     """The conditions under which `bookings.status_of` gives a status."""
     if status in CLOSING_EVENTS:
         return [col(Booking.closing_event).in_(CLOSING_EVENTS[status])]
+    if status == BookingStatus.DISPUTED:
+        return [col(Booking.state) == BookingState.DISPUTED]
     is_open = col(Booking.state) == BookingState.OPEN
     if status == BookingStatus.REFUSED:
         return [is_open, col(Booking.refused).is_(True)]

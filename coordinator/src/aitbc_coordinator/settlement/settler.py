@@ -15,7 +15,7 @@ from aitbc.protocol.messages import Completion, SettleEach, SettleMany
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.settlement import attestations, outbox
-from aitbc_coordinator.settlement.models import Attestation, Booking
+from aitbc_coordinator.settlement.models import Attestation, AttestationKind, Booking
 from aitbc_coordinator.settlement.relayer import MAX_IN_FLIGHT, Relayer
 
 LISTED_BOOKINGS = 50
@@ -27,6 +27,10 @@ _log = structlog.get_logger(__name__)
 class Item(NamedTuple):
     attestation: Attestation
     booking: Booking
+
+    @property
+    def is_claim(self) -> bool:
+        return self.attestation.kind == AttestationKind.CLAIM
 
     @property
     def in_full(self) -> bool:
@@ -91,7 +95,10 @@ class Settler:
             )
 
     def _next_batch(self) -> list[Item]:
-        """Attestations of one verb, payouts apart from refusals; one that failed goes alone."""
+        """Attestations of one verb, payouts apart from refusals.
+
+        A claim goes alone, as the escrow has no batch of them, and so does one that failed.
+        """
         with self._database.read() as session:
             found = outbox.unsettled(
                 session,
@@ -99,13 +106,14 @@ class Settler:
                 self._context.settings.batch_size,
             )
         items = [Item(attestation, booking) for attestation, booking in found]
-        if not items or items[0].attestation.attempts:
+        if not items or items[0].attestation.attempts or items[0].is_claim:
             return items[:1]
         first = items[0]
         batch = [
             item
             for item in items
-            if item.in_full == first.in_full
+            if not item.is_claim
+            and item.in_full == first.in_full
             and item.attestation.refused == first.attestation.refused
             and not item.attestation.attempts
         ]
@@ -138,6 +146,13 @@ class Settler:
     def _call(self, items: list[Item]) -> ContractFunction:
         """The batch as a call of the escrow, with the attester's signature over it."""
         functions, attester = self._escrow.functions, self._context.attester
+        if items[0].is_claim:
+            claim: ContractFunction = functions.claim(
+                items[0].booking.terms.abi_values(),
+                items[0].attestation.earned,
+                HexBytes(items[0].attestation.signature),
+            )
+            return claim
         ids = tuple(item.booking.id for item in items)
         if items[0].in_full:
             signature = attester.sign(SettleMany(booking_ids=ids))
@@ -172,5 +187,5 @@ class Settler:
             outbox.count_attempt(session, [item.attestation.id for item in items])
 
     def _claimable_after(self, now: int) -> int:
-        """A booking that ended by then is past its claim window: only its buyer can take it."""
+        """A booking whose meter stopped by then is past its claim window."""
         return now - self._context.market.claim_window

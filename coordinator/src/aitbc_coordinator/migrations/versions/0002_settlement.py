@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("gpu_id", sa.String),
         sa.Column("refused", sa.Boolean, nullable=False),
         sa.Column("funded_at", sa.BigInteger, nullable=False),
+        sa.Column("disputed_at", sa.BigInteger),
         sa.Column("state", _STATE, nullable=False),
         sa.Column("closing_event", sa.String),
         sa.Column("paid", _AMOUNT, nullable=False),
