@@ -1,0 +1,204 @@
+"""Mutation testing: does a test fail for every small fault that a contract could have?
+
+What was found is kept in `.build/mutation.json`. It is found again only when what it depends on
+has changed: the contracts, or the tests that decided it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+
+from verification.forge import ROOT, TESTS
+from verification.mutants import Mutant
+from verification.workshop import Outcome, Verdict, Workshop, snapshot
+
+STATE = ROOT / ".build" / "mutation.json"
+SURVIVORS = ROOT / TESTS / "mutation-survivors.toml"
+SHARED = ("support", "mocks")
+"""What every test may use."""
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """A mutant that no test notices, and why none should."""
+
+    place: str
+    was: str
+    becomes: str
+    why: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.place}: {self.was} → {self.becomes}"
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What became of all mutants, or of a sample."""
+
+    outcomes: dict[str, Outcome]
+    explained: tuple[Survivor, ...]
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(outcome.verdict is verdict for outcome in self.outcomes.values())
+
+    @property
+    def score(self) -> float:
+        """Killed mutants in percent of those that a test could kill, as far as is known."""
+        killed, survived = self.count(Verdict.KILLED), self.count(Verdict.SURVIVED)
+        return 100 * killed / max(1, killed + survived)
+
+    @property
+    def unexplained(self) -> list[str]:
+        known = {survivor.id for survivor in self.explained}
+        return [
+            id_
+            for id_, outcome in self.outcomes.items()
+            if outcome.verdict is Verdict.SURVIVED and id_ not in known
+        ]
+
+    @property
+    def outdated(self) -> list[str]:
+        """Explanations of what is no survivor, or no mutant any more."""
+        survived = {i for i, o in self.outcomes.items() if o.verdict is Verdict.SURVIVED}
+        return [survivor.id for survivor in self.explained if survivor.id not in survived]
+
+
+def run_campaign(say: Callable[[str], None], *, sample: int | None = None) -> Campaign:
+    """Try every mutant, or a sample of them that stays the same while the contracts do.
+
+    Raises:
+        ForgeError: the unchanged contracts do not pass their tests.
+        SurvivorsError: the list of survivors cannot be read.
+    """
+    explained = read_survivors(SURVIVORS)
+    with tempfile.TemporaryDirectory(prefix="aitbc-mutation-") as folder:
+        tree = snapshot(Path(folder) / "tree")
+        state = State(STATE, tree)
+        first = Workshop(tree).copy(Path(folder) / "0")
+        mutants = first.mutants()
+        if sample is not None:
+            known = {survivor.id for survivor in explained}
+            mutants = sampled([m for m in mutants if m.id not in known], sample)
+        left = [mutant for mutant in mutants if state.outcome(mutant.id) is None]
+        say(f"{len(mutants)} mutants, {len(mutants) - len(left)} of them known from earlier runs")
+        if left:
+            first.prepare()
+            _try_all(first, left, state, say)
+        outcomes = {mutant.id: state.outcome(mutant.id) for mutant in mutants}
+    return Campaign({i: o for i, o in outcomes.items() if o is not None}, explained)
+
+
+def _try_all(
+    first: Workshop, mutants: Sequence[Mutant], state: State, say: Callable[[str], None]
+) -> None:
+    workshops: Queue[Workshop] = Queue()
+    workshops.put(first)
+    for number in range(1, os.cpu_count() or 1):
+        workshops.put(first.copy(first.folder.with_name(str(number))))
+
+    def attempt(mutant: Mutant) -> tuple[Mutant, Outcome]:
+        workshop = workshops.get()
+        try:
+            return mutant, workshop.attempt(mutant)
+        finally:
+            workshops.put(workshop)
+
+    with ThreadPoolExecutor(workshops.qsize()) as pool:
+        try:
+            attempts = [pool.submit(attempt, mutant) for mutant in mutants]
+            for done, finished in enumerate(as_completed(attempts), start=1):
+                mutant, outcome = finished.result()
+                state.keep(mutant.id, outcome)
+                if outcome.verdict is Verdict.SURVIVED:
+                    say(f"survived: {mutant.id}")
+                if done % 25 == 0:
+                    say(f"{done} of {len(mutants)} tried")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def sampled(mutants: Iterable[Mutant], count: int) -> list[Mutant]:
+    """Some mutants of all places, the same ones each time."""
+    return sorted(mutants, key=lambda m: hashlib.sha256(m.id.encode()).digest())[:count]
+
+
+class SurvivorsError(Exception):
+    """The list of survivors is not as it must be."""
+
+
+def read_survivors(path: Path) -> tuple[Survivor, ...]:
+    """Read the list of survivors.
+
+    Raises:
+        SurvivorsError: the file is no TOML, or an entry lacks or has too much of what it needs.
+    """
+    try:
+        entries = tomllib.loads(path.read_text()).get("survivor", [])
+        survivors = tuple(Survivor(**entry) for entry in entries)
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        needs = "each [[survivor]] has: place, was, becomes, why"
+        raise SurvivorsError(f"{path.name}: {error} ({needs})") from error
+    if empty := [survivor.id for survivor in survivors if not survivor.why.strip()]:
+        raise SurvivorsError(f"{path.name}: say why this may survive: {empty[0]}")
+    return survivors
+
+
+class State:
+    """Outcomes of earlier runs, each with a digest of what it depends on."""
+
+    def __init__(self, path: Path, tree: Path) -> None:
+        self.path = path
+        self.tree = tree
+        self.kept: dict[str, dict[str, str]] = {}
+        if path.exists():
+            self.kept = json.loads(path.read_text())
+        self.digests: dict[str, str] = {}
+
+    def outcome(self, id_: str) -> Outcome | None:
+        """What is known of a mutant; None if that was found with other contracts or tests."""
+        kept = self.kept.get(id_)
+        if kept is None:
+            return None
+        outcome = Outcome(Verdict(kept["verdict"]), kept["by"])
+        return outcome if kept["inputs"] == self._inputs(outcome) else None
+
+    def keep(self, id_: str, outcome: Outcome) -> None:
+        self.kept[id_] = {
+            "verdict": outcome.verdict,
+            "by": outcome.by,
+            "inputs": self._inputs(outcome),
+        }
+        self.path.parent.mkdir(exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.kept, indent=1))
+        partial.replace(self.path)
+
+    def _inputs(self, outcome: Outcome) -> str:
+        """A digest of what decided the outcome: of all tests, if none of them did."""
+        file, found, _ = outcome.by.partition(":")
+        if outcome.verdict in {Verdict.SAME, Verdict.INVALID}:
+            return self._digest()
+        if found and outcome.verdict is Verdict.KILLED:
+            return self._digest(*(f"{TESTS}/{name}" for name in SHARED), str(Path(file).parent))
+        return self._digest(TESTS)
+
+    def _digest(self, *folders: str) -> str:
+        key = " ".join(folders)
+        if key not in self.digests:
+            digest = hashlib.sha256((self.tree / "foundry.toml").read_bytes())
+            for folder in ("contracts", *folders):
+                for path in sorted((self.tree / folder).rglob("*.sol")):
+                    digest.update(str(path.relative_to(self.tree)).encode() + path.read_bytes())
+            self.digests[key] = digest.hexdigest()
+        return self.digests[key]
