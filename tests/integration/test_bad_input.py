@@ -204,7 +204,7 @@ def test_insufficient_allowance(
     wary = newcomer("wary")
     token_market.fund(wary.address, 10**17, 10**6)
     with Unchanged(token_market, wary):
-        done = wary.run(*book(gpu_id, "--no-approve"))
+        done = wary.run(*book(gpu_id, "--pay-by", "allowance", "--no-approve"))
     assert done.returncode == FAILED
     assert "allowance" in done.stderr
 

@@ -33,6 +33,12 @@ class Missing(Refusal):
     status = HTTPStatus.NOT_FOUND
 
 
+class Unavailable(Refusal):
+    """What the coordinator itself needs does not answer."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class Conflict(Refusal):
     """The market has moved on: taken, expired, or changed by another request."""
 

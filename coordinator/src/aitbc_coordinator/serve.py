@@ -10,7 +10,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from aitbc.chain.escrow import Escrow, open_escrow
 from aitbc.chain.node import NODE_FAILURES, redact
+from aitbc.chain.token import payable_by
 from aitbc.errors import AitbcError, ChainError, InvalidInput, UntrustedMarket
+from aitbc.protocol.funding import RELAYABLE, PayBy
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.wire import Market
 from aitbc_coordinator import home, logs, migrations
@@ -119,8 +121,17 @@ def describe_market(settings: Settings, escrow: Escrow) -> Market:
             "maximum_seconds": settings.maximum_seconds,
             "maximum_lead_seconds": settings.maximum_lead_seconds,
             "heartbeat_allowance": settings.heartbeat_allowance,
+            "relays": _relays(settings, escrow),
         }
     )
+
+
+def _relays(settings: Settings, escrow: Escrow) -> list[PayBy]:
+    """Which payments of buyers this coordinator sends: what the token can, if there is a budget."""
+    if settings.relay_budget_gwei_per_day == 0:
+        return []
+    possible = payable_by(escrow)
+    return [method for method in RELAYABLE if method in possible]
 
 
 def serve(settings: Settings) -> None:
@@ -135,7 +146,12 @@ def serve(settings: Settings) -> None:
         with _listener(settings) as listener:
             handle = workers.start(context, escrow, relayer)
             try:
-                app = create_app(context, checks=handle.checks, alerts=handle.alerts)
+                app = create_app(
+                    context,
+                    checks=handle.checks,
+                    alerts=handle.alerts,
+                    fundings=handle.fundings,
+                )
                 _run(app, listener)
             finally:
                 handle.stop()

@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     """How old, or how far ahead of the clock, a signed request may be."""
     maximum_fee_gwei: int = Field(500, ge=1)
     """Ceiling of what the relayer pays for a unit of gas."""
+    relay_budget_gwei_per_day: int = Field(10_000_000, ge=0, le=10**15)
+    """What the relayer pays in 24 hours to fund bookings of buyers without gas; 0 for none."""
+    relay_maximum_fee_gwei: int = Field(50, ge=1)
+    """Ceiling of what it pays for a unit of gas to fund one."""
 
     @field_validator("passphrase_file")
     @classmethod

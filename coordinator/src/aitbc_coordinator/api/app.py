@@ -10,6 +10,8 @@ from aitbc_coordinator.api.middleware import BodyLimit, RequestLog
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.market import endpoints as market
 from aitbc_coordinator.settlement import endpoints as settlement
+from aitbc_coordinator.settlement import funding_endpoints
+from aitbc_coordinator.settlement.fundings import Fundings
 
 DESCRIPTION = """
 A market for GPU hours in which nobody can take your money.
@@ -20,8 +22,13 @@ EIP-712 typed data in the domain of the market's escrow (`GET /v1/market`). Ever
 """
 
 
-def create_app(context: Context, *, checks: Checks, alerts: Alerts) -> FastAPI:
-    """The API over `context`. `/readyz` reports `checks` and `alerts`, beside the database."""
+def create_app(
+    context: Context, *, checks: Checks, alerts: Alerts, fundings: Fundings | None = None
+) -> FastAPI:
+    """The API over `context`. `/readyz` reports `checks` and `alerts`, beside the database.
+
+    Without `fundings` it takes no payments of buyers.
+    """
     app = FastAPI(
         title="aitbc coordinator",
         version=__version__,
@@ -33,7 +40,8 @@ def create_app(context: Context, *, checks: Checks, alerts: Alerts) -> FastAPI:
     app.state.context = context
     app.state.checks = checks
     app.state.alerts = alerts
-    for router in (health.router, market.router, settlement.router):
+    app.state.fundings = fundings
+    for router in (health.router, market.router, settlement.router, funding_endpoints.router):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

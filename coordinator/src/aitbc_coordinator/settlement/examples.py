@@ -13,6 +13,22 @@ GRANT: dict[str, Any] = {
     "signature": _SIGNATURE,
 }
 
+FUNDING: dict[str, Any] = {
+    "terms": {
+        "buyer": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+        "provider": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "amount": "50000",
+        "fund_by": 1800000060,
+        "starts_at": 1800000060,
+        "ends_at": 1800003660,
+        "listing": "0x" + "5e" * 32,
+        "salt": "8264919374652910",
+    },
+    "method": "authorization",
+    "nonce": None,
+    "signature": _SIGNATURE,
+}
+
 HEARTBEAT: dict[str, Any] = {
     "heartbeat": {
         "booking_id": "0x" + "4c" * 32,

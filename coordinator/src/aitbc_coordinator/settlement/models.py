@@ -207,6 +207,24 @@ class Attestation(SQLModel, table=True):
     """Batches that were confirmed, or could not be made, without settling it."""
 
 
+class Funding(SQLModel, table=True):
+    """A buyer's signed payment that the relayer is to send, or has sent: one for each booking."""
+
+    __tablename__ = "funding"
+
+    booking_id: str = Field(primary_key=True)
+    request: str
+    """`wire.FundingRequest` as JSON."""
+    fund_by: int = Field(sa_type=BigInteger)
+    accepted_at: int = Field(sa_type=BigInteger, index=True)
+    cost_gwei: int = Field(sa_type=BigInteger)
+    """What sending it costs at most: it counts against the budget of a day."""
+    batch_id: str | None = Field(default=None, index=True)
+    """The batch whose transaction carries it."""
+    attempts: int = 0
+    """How often it could not be sent."""
+
+
 class RelayTransaction(SQLModel, table=True):
     """A signed transaction, persisted before it is broadcast.
 

@@ -22,7 +22,7 @@ from aitbc.chain.escrow import Escrow
 from aitbc.chain.transactions import GAS_MARGIN_PERCENT, explain_revert
 from aitbc.errors import ChainError
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.settlement import outbox, repository
+from aitbc_coordinator.settlement import funding_rows, outbox, repository
 from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState, RelayTransaction
 
 MAX_IN_FLIGHT = 4
@@ -84,6 +84,16 @@ class Call:
     next_nonce: int
     """The sender's, according to the chain."""
 
+    @property
+    def cost_gwei(self) -> int:
+        """What it costs at most."""
+        return cost_gwei(self.gas, self.fees.max_fee)
+
+
+def cost_gwei(gas: int, max_fee: int) -> int:
+    """What gas costs at most, rounded up; `max_fee` is wei for a unit."""
+    return -(-gas * max_fee // GWEI)
+
 
 class Relayer:
     """Sends as one account. `escrow` is read and called; the account signs transactions only."""
@@ -103,11 +113,11 @@ class Relayer:
         with self._database.read() as session:
             return len(outbox.live_transactions(session, self.address))
 
-    def prepare(self, function: ContractFunction) -> Call | None:
+    def prepare(self, function: ContractFunction, ceiling: int | None = None) -> Call | None:
         """Estimate a call; None when it would need more gas than one transaction may have.
 
-        Raises web3's ContractLogicError when the call would revert, ChainError when gas costs
-        more than the configured ceiling.
+        Raises web3's ContractLogicError when the call would revert, ChainError when a unit of gas
+        costs more than the ceiling (wei): the configured one, or a lower one of this call.
         """
         try:
             estimate = function.estimate_gas({"from": self._account.address})
@@ -125,7 +135,7 @@ class Relayer:
         return Call(
             calldata=self._escrow.contract.encode_abi(function.fn_name, args=function.args),
             gas=gas,
-            fees=self._current_fees(),
+            fees=self._current_fees(min(ceiling or self._ceiling, self._ceiling)),
             next_nonce=self._eth.get_transaction_count(self._account.address),
         )
 
@@ -278,7 +288,7 @@ class Relayer:
         return None
 
     def _replace(self, stuck: RelayTransaction, fees: Fees) -> None:
-        current = self._current_fees()
+        current = self._current_fees(self._ceiling)
         fees = fees.at_least(Fees(min(current.max_fee, self._ceiling), current.priority_fee))
         copied = stuck.model_dump(exclude={"id", "state", "sent_block", "mined_block"})
         row = RelayTransaction(**copied, state=RelayState.SIGNED)
@@ -287,6 +297,7 @@ class Relayer:
         row.priority_fee = min(fees.priority_fee, fees.max_fee)
         with self._database.session() as session:
             outbox.add_transaction(session, self._signed(row))
+            funding_rows.charge(session, row.batch_id, cost_gwei(row.gas, row.max_fee))
         _log.warning("settlement stuck, fee raised", nonce=row.nonce, max_fee=str(row.max_fee))
 
     def _signed(self, row: RelayTransaction) -> RelayTransaction:
@@ -306,15 +317,15 @@ class Relayer:
         row.raw = HexBytes(signed.raw_transaction).to_0x_hex()
         return row
 
-    def _current_fees(self) -> Fees:
+    def _current_fees(self, ceiling: int) -> Fees:
         base = int(self._eth.get_block("latest")["baseFeePerGas"])
         tip = int(self._eth.max_priority_fee)
-        if base + tip > self._ceiling:
+        if base + tip > ceiling:
             raise ChainError(
                 f"gas costs {(base + tip) // GWEI} gwei, more than the ceiling",
                 hint="raise maximum_fee_gwei, or wait for gas to become cheaper",
             )
-        return Fees(min(2 * base + tip, self._ceiling), tip)
+        return Fees(min(2 * base + tip, ceiling), tip)
 
     def _receipt(self, tx_hash: str) -> TxReceipt | None:
         try:

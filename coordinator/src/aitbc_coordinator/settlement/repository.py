@@ -20,6 +20,11 @@ def cursor(session: Session) -> ChainCursor | None:
     return session.get(ChainCursor, 1)
 
 
+def lock_cursor(session: Session) -> None:
+    """Let no other transaction that locks it run beside this one, in any replica."""
+    session.get(ChainCursor, 1, with_for_update=True)
+
+
 def move_cursor(session: Session, number: int, block_hash: str, timestamp: int) -> None:
     session.merge(ChainBlock(number=number, hash=block_hash))
     session.merge(

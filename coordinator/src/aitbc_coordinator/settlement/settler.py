@@ -15,6 +15,7 @@ from aitbc.protocol.messages import Completion, SettleEach, SettleMany
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.settlement import attestations, outbox
+from aitbc_coordinator.settlement.fundings import Fundings
 from aitbc_coordinator.settlement.models import Attestation, AttestationKind, Booking
 from aitbc_coordinator.settlement.relayer import MAX_IN_FLIGHT, Relayer
 
@@ -45,6 +46,7 @@ class Settler:
         self._database = context.database
         self._escrow = escrow
         self._relayer = relayer
+        self.fundings = Fundings(context, escrow, relayer)
 
     def step(self) -> None:
         """All steps once. Raises ChainError when the node fails or refuses."""
@@ -55,6 +57,7 @@ class Settler:
         self._relayer.broadcast()
         self._relayer.bump()
         self.settle()
+        self.fundings.send()
         self._relayer.broadcast()
 
     def attest(self) -> None:
@@ -72,6 +75,7 @@ class Settler:
         with self._database.session() as session:
             outbox.mark_settled(session)
             outbox.release_spent(session)
+        self.fundings.reconcile()
 
     def settle(self) -> None:
         """Persist signed transactions for what is unsettled; `Relayer.broadcast` sends them."""

@@ -98,6 +98,7 @@ class Workers:
         follower = Follower(context.database, escrow, settings)
         settler = Settler(context, escrow, Relayer(context, escrow, relayer))
         self._settler = settler
+        self.fundings = settler.fundings
         self._alerts: list[str] = []
 
         def settle() -> bool:

@@ -100,6 +100,18 @@ def upgrade() -> None:
     for column in ("batch_id", "settled"):
         op.create_index(f"ix_attestation_{column}", "attestation", [column])
     op.create_table(
+        "funding",
+        sa.Column("booking_id", sa.String, primary_key=True),
+        sa.Column("request", sa.String, nullable=False),
+        sa.Column("fund_by", sa.BigInteger, nullable=False),
+        sa.Column("accepted_at", sa.BigInteger, nullable=False),
+        sa.Column("cost_gwei", sa.BigInteger, nullable=False),
+        sa.Column("batch_id", sa.String),
+        sa.Column("attempts", sa.Integer, nullable=False),
+    )
+    for column in ("accepted_at", "batch_id"):
+        op.create_index(f"ix_funding_{column}", "funding", [column])
+    op.create_table(
         "relay_transaction",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("batch_id", sa.String, nullable=False),
