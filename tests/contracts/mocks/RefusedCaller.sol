@@ -12,9 +12,9 @@ contract RefusedCaller {
     bytes private _data;
     bytes4 private _error;
 
-    /// @param error The selector that the call is to fail with; 0 for a failure without reason.
-    function expect(address target, bytes calldata data, bytes4 error) external {
-        (_target, _data, _error) = (target, data, error);
+    /// @param selector What the call is to fail with; 0 for a failure without reason.
+    function expect(address target, bytes calldata data, bytes4 selector) external {
+        (_target, _data, _error) = (target, data, selector);
     }
 
     function touch() external {
