@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 
@@ -23,12 +24,16 @@ BENCHMARKS = {b.name: b for b in (gas.cases.BENCHMARK,)}
 
 def main() -> int:
     options = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     benchmark: Benchmark = BENCHMARKS[options.name]
     try:
         measured = benchmark.measure()
     except LocalMarketError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted; the node was stopped", file=sys.stderr)
+        return 130
     if options.snapshot and benchmark.snapshot is not None:
         benchmark.snapshot.write_text(snapshot_text(measured), encoding="utf-8")
         print(f"bench: wrote {benchmark.snapshot.relative_to(ROOT)}", file=sys.stderr)

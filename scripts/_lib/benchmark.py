@@ -27,7 +27,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        return None if self.floor is None else round(self.value / self.floor, 4)
+        return None if self.floor is None else self.value / self.floor
 
     @property
     def holds(self) -> bool | None:
@@ -41,7 +41,7 @@ class Row:
             "value": self.value,
             "unit": self.unit,
             "floor": self.floor,
-            "ratio": self.ratio,
+            "ratio": None if self.ratio is None else round(self.ratio, 4),
             "goal": self.goal,
             "goal_of": None if self.goal is None else self.goal_of,
             "holds": self.holds,

@@ -12,6 +12,7 @@ from local_market import BIN, LocalMarket, Node, User, clean_environment, write_
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "contracts/README.md"]
 RUN_ELSEWHERE = {
+    "./scripts/bench gas": "tests/bench/test_gas.py",
     "./scripts/demo": "test_demo.py",
     "./scripts/test": "this very run",
     "pip install -e ./cli\naitbc init": "test_guide.py",

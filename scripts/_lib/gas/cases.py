@@ -131,13 +131,13 @@ def measure() -> Measured:
     with tempfile.TemporaryDirectory(prefix="aitbc-bench-") as folder:
         chain = Chain(Path(folder))
         try:
-            token = Market(chain, test_dollar(chain))
-            native = Market(chain, None)
+            token, native = Market(chain, test_dollar(chain)), Market(chain, None)
             rows = (*measure_rows(token, TOKEN_CASES), *measure_rows(native, NATIVE_CASES))
-            sizes = (size_row("size_native", native), size_row("size_token", token))
+            sizes = (size_row("size_token", token), size_row("size_native", native))
         finally:
             chain.node.stop()
-    return Measured({"compiler": load_artifact("TokenEscrow").compiler}, (*rows, *sizes))
+    setting = {"compiler": load_artifact("TokenEscrow").compiler, "verbs": token.measured_verbs}
+    return Measured(setting, (*rows, *sizes))
 
 
 def measure_rows(market: Market, cases: Sequence[Case]) -> list[Row]:

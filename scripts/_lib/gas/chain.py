@@ -15,8 +15,9 @@ import solcx
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
+from hexbytes import HexBytes
 from web3.contract.contract import Contract, ContractFunction
-from web3.types import TxReceipt, Wei
+from web3.types import TxParams, TxReceipt, Wei
 
 import permit2
 from aitbc.protocol.artifacts import Artifact
@@ -47,11 +48,16 @@ class Chain:
         options = ("--enable-tx-gas-limit", "--auto-impersonate", "--timestamp", str(GENESIS))
         self.node = Node(folder, *options, block_seconds=0)
         self.web3 = self.node.web3
+        # Before each transaction they would ask the node for its chain and its fees.
+        for middleware in ("validation", "gas_price_strategy"):
+            self.web3.middleware_onion.remove(middleware)
         self.id = self.node.chain_id
         self.deployer = self.account("deployer").address
         permit2.deploy(self.web3, self.deployer)
         self._rpc("evm_setAutomine", False)  # noqa: FBT003 the node's argument
         self.now = GENESIS + 60
+        self.measured: set[tuple[str, str]] = set()
+        """Contract and function of what `gas` has sent."""
 
     def account(self, label: str) -> LocalAccount:
         """The account of a label, with coin."""
@@ -63,15 +69,16 @@ class Chain:
         contract: Any = self.web3.eth.contract(abi=abi, bytecode=bytecode)
         transaction = {"from": self.deployer, "gas": TRANSACTION_GAS}
         sent = contract.constructor(*arguments).transact(transaction)
-        [receipt] = self._mine([sent])
+        [receipt] = self._mine([("deployment", sent)])
         address = receipt["contractAddress"]
         if address is None:
-            raise LocalMarketError("a contract was not deployed")
+            raise LocalMarketError("the node deployed no contract")
         return self.web3.eth.contract(address=address, abi=abi)
 
     def gas(self, call: Call) -> int:
         """Send one transaction alone in a block; the gas that its receipt reports."""
         [receipt] = self._mine([self._send(call, TRANSACTION_GAS)])
+        self.measured.add((call.function.address, call.function.fn_name))
         return int(receipt["gasUsed"])
 
     def prepare(self, calls: Sequence[Call]) -> None:
@@ -92,21 +99,25 @@ class Chain:
         self._rpc("evm_revert", snapshot)
         self.now = now
 
-    def _send(self, call: Call, gas: int) -> Any:
-        return call.function.transact({"from": call.sender, "gas": gas, "value": Wei(call.value)})
+    def _send(self, call: Call, gas: int) -> tuple[str, HexBytes]:
+        transaction: TxParams = {"from": call.sender, "gas": gas, "value": Wei(call.value)}
+        return call.function.fn_name, call.function.transact(transaction)
 
-    def _mine(self, sent: Sequence[Any]) -> list[TxReceipt]:
+    def _mine(self, sent: Sequence[tuple[str, HexBytes]]) -> list[TxReceipt]:
         self.now += 1
         self._rpc("evm_setNextBlockTimestamp", self.now)
         self._rpc("evm_mine")
-        receipts = [self.web3.eth.get_transaction_receipt(tx_hash) for tx_hash in sent]
-        for receipt in receipts:
-            if receipt["status"] != 1:
-                raise LocalMarketError(f"a transaction reverted: {self._reason(receipt)}")
-        return receipts
+        mined = {r["transactionHash"]: r for r in self.web3.eth.get_block_receipts("latest")}
+        for name, tx_hash in sent:
+            if tx_hash not in mined:
+                raise LocalMarketError(f"{name} did not fit into the block")
+            if mined[tx_hash]["status"] != 1:
+                raise LocalMarketError(f"{name} reverted: {self._reason(tx_hash)}")
+        return [mined[tx_hash] for _, tx_hash in sent]
 
-    def _reason(self, receipt: TxReceipt) -> str:
-        trace = self._rpc("debug_traceTransaction", receipt["transactionHash"].to_0x_hex(), TRACER)
+    def _reason(self, tx_hash: HexBytes) -> str:
+        tracer = {"tracer": "callTracer"}
+        trace = self._rpc("debug_traceTransaction", tx_hash.to_0x_hex(), tracer)
         return str(trace.get("revertReason") or trace.get("output") or trace.get("error"))
 
     def _rpc(self, method: str, *arguments: object) -> Any:
@@ -114,9 +125,6 @@ class Chain:
         if "error" in answer:
             raise LocalMarketError(f"{method}: {answer['error']}")
         return answer["result"]
-
-
-TRACER = {"tracer": "callTracer"}
 
 
 def compile_like(artifact: Artifact, source: str, name: str) -> tuple[list[Any], bytes]:
