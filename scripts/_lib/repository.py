@@ -1,0 +1,21 @@
+"""What git knows of the tree."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def commit(*paths: str) -> str:
+    """The commit that is checked out; `-dirty` where the tree, or `paths` in it, has changes."""
+    head = _git("rev-parse", "HEAD")
+    return head + "-dirty" if _git("status", "--porcelain", "--", *paths) else head
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
