@@ -53,9 +53,7 @@ abstract contract ResolveTest is BookedTest {
     }
 
     function test_RevertGiven_ThereIsNoArbiter() external {
-        escrow = deploy(attester.addr, address(0), FEE_BPS, feeRecipient.addr, WINDOW);
-        seed = escrow.seed();
-        endow(buyer.addr);
+        redeploy(attester.addr, address(0), feeRecipient.addr);
         booked = funded();
         vm.warp(booked.endsAt);
 
