@@ -67,7 +67,7 @@ def print_table(benchmark: Benchmark, measured: Measured) -> None:
 
 def _cells(row: Row) -> tuple[str, ...]:
     floor = "" if row.floor is None else f"{row.floor:,}"
-    ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.4f}"
     goal = "" if row.goal is None else f"{row.goal:,}"
     holds = {None: "", True: "yes", False: "NO"}[row.holds]
     return row.id, f"{row.value:,}", row.unit, floor, ratio, goal, holds, row.what

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from aitbc.protocol.artifacts import load_artifact
-from benchmark import Row
 from gas.cases import SNAPSHOT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,20 +65,6 @@ def test_the_commit_is_that_of_the_tree(result: dict[str, Any]) -> None:
 
     assert result["name"] == "gas"
     assert result["commit"] in {head, f"{head}-dirty"}
-
-
-@pytest.mark.parametrize(
-    ("row", "holds"),
-    [
-        (Row("a", "", 110, "gas", goal=1.1, floor=100, goal_of="ratio"), True),
-        (Row("a", "", 110_001, "gas", goal=1.1, floor=100_000, goal_of="ratio"), False),
-        (Row("a", "", 110, "gas", goal=110, floor=1), True),
-        (Row("a", "", 111, "gas", goal=110), False),
-        (Row("a", "", 111, "gas", floor=1), None),
-    ],
-)
-def test_a_goal_is_the_most_that_is_accepted(row: Row, holds: bool | None) -> None:
-    assert row.as_dict()["holds"] is holds
 
 
 def test_an_unknown_benchmark_is_a_usage_error() -> None:

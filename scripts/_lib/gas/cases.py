@@ -20,7 +20,7 @@ from aitbc.protocol.artifacts import ContractName, load_artifact, sources_sha256
 from benchmark import Benchmark, Measured, Row
 from gas import verbs
 from gas.chain import Chain
-from gas.market import Market, test_dollar
+from gas.market import Market, deploy_test_dollar
 from gas.verbs import Gas
 from local_market import ROOT, LocalMarketError
 
@@ -131,7 +131,7 @@ def measure() -> Measured:
     with tempfile.TemporaryDirectory(prefix="aitbc-bench-") as folder:
         chain = Chain(Path(folder))
         try:
-            token, native = Market(chain, test_dollar(chain)), Market(chain, None)
+            token, native = Market(chain, deploy_test_dollar(chain)), Market(chain, None)
             rows = (*measure_rows(token, TOKEN_CASES), *measure_rows(native, NATIVE_CASES))
             sizes = (size_row("size_token", token), size_row("size_native", native))
         finally:

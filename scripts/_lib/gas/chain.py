@@ -110,7 +110,7 @@ class Chain:
         mined = {r["transactionHash"]: r for r in self.web3.eth.get_block_receipts("latest")}
         for name, tx_hash in sent:
             if tx_hash not in mined:
-                raise LocalMarketError(f"{name} did not fit into the block")
+                raise LocalMarketError(f"{name} is not in the block")
             if mined[tx_hash]["status"] != 1:
                 raise LocalMarketError(f"{name} reverted: {self._reason(tx_hash)}")
         return [mined[tx_hash] for _, tx_hash in sent]

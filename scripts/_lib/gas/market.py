@@ -41,7 +41,7 @@ class Token:
         return self.contract.address
 
 
-def test_dollar(chain: Chain) -> Token:
+def deploy_test_dollar(chain: Chain) -> Token:
     """The shipped token for local chains."""
     artifact = load_artifact("TestDollar")
     contract = chain.deploy(artifact.abi, artifact.bytecode)
