@@ -23,12 +23,23 @@ contract PushCaller {
         cost = left - gasleft();
     }
 
-    /// @dev As `token`, with a word of 1 where the answer is read.
-    function tokenOverOne(address erc20, uint256 gasLimit) external returns (bool sent) {
+    /// @dev As `token`, to an address with dirt in its upper bits; `kept` if memory is as before.
+    function tokenToDirtyAddress(address erc20, address to, uint256 amount, uint256 gasLimit)
+        external
+        returns (bool kept)
+    {
+        uint256[2] memory words = [type(uint256).max, 1];
+        uint256 free;
         assembly ("memory-safe") {
-            mstore(0x00, 1)
+            free := mload(0x40)
+            to := or(to, shl(160, not(0)))
         }
-        return Push.token(IERC20(erc20), address(this), 1, gasLimit);
+        Push.token(IERC20(erc20), to, amount, gasLimit);
+        uint256[1] memory fresh = [gasLimit];
+        assembly ("memory-safe") {
+            kept := iszero(or(sub(fresh, free), mload(0x60)))
+        }
+        return kept && words[0] == type(uint256).max && words[1] == 1;
     }
 
     function requiredNative(address to, uint256 gasLimit) external returns (bool sent) {
@@ -55,6 +66,9 @@ contract PushTest {
     /// @dev 350,000 bytes: to copy them costs 290,000 gas once more.
     bytes private constant ANSWERS_MUCH = hex"620557305ff3";
     bytes private constant REVERTS_WITH_MUCH = hex"620557305ffd";
+
+    /// @dev In the call's first word in memory it leaves a 1 behind an answer of 4 to 31 zero bytes.
+    address private constant ONE_IN_PLACE = address(1 << 32);
 
     PushCaller private _push = new PushCaller();
     address private _other = address(uint160(uint256(keccak256("other"))));
@@ -200,10 +214,18 @@ contract PushTest {
     function test_GivenTheTokenAnswersLessThanAWord() external whenTokensAreSent {
         // it should report failure whatever is in memory
         for (uint256 size = 1; size < 0x20; ++size) {
-            vm.assertFalse(_push.tokenOverOne(_tokenOf(_answer(0, size)), GAS));
+            (bool sent,) = _push.token(_tokenOf(_answer(0, size)), ONE_IN_PLACE, AMOUNT, GAS);
+            vm.assertFalse(sent);
         }
-        vm.assertTrue(_push.tokenOverOne(_tokenOf(_answer(1, 0x20)), GAS));
-        vm.assertTrue(_push.tokenOverOne(_tokenOf(ANSWERS_NOTHING), GAS));
+    }
+
+    function test_GivenMemoryIsInUse() external whenTokensAreSent {
+        address erc20 = _tokenOf(ANSWERS_NOTHING);
+        vm.expectCall(erc20, abi.encodeCall(IERC20.transfer, (_other, AMOUNT)), 1);
+
+        // it should leave memory as it was
+        // it should ask for the transfer to the clean address
+        vm.assertTrue(_push.tokenToDirtyAddress(erc20, _other, AMOUNT, GAS));
     }
 
     function test_GivenTheTokenReverts() external whenTokensAreSent {

@@ -10,6 +10,16 @@ contract TermsLibCaller {
         return TermsLib.toId(terms, seed);
     }
 
+    /// @dev Whether the words around and of `terms` are as before.
+    function toIdKeepsMemory(Terms calldata terms, bytes32 seed) external pure returns (bool) {
+        uint256[1] memory before = [type(uint256).max];
+        Terms memory copy = terms;
+        uint256[1] memory behind = [type(uint256).max];
+        TermsLib.toId(copy, seed);
+        return before[0] == type(uint256).max && behind[0] == type(uint256).max
+            && keccak256(abi.encode(copy)) == keccak256(abi.encode(terms));
+    }
+
     function capAt(Terms calldata terms, uint256 time) external pure returns (uint256) {
         return TermsLib.capAt(terms, time);
     }
@@ -47,6 +57,9 @@ contract TermsLibTest {
             // it should end with endsAt
             vm.assertEq(id & ~UPPER, ends[i]);
         }
+
+        // it should leave memory as it was
+        vm.assertTrue(_library.toIdKeepsMemory(_terms, SEED));
     }
 
     function test_WhenTheEndIsReadFromAnId() external pure {
