@@ -18,8 +18,10 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import TransactionNotFound
 
 import local_market
+import permit2
 from aitbc.chain.escrow import Escrow
 from aitbc.protocol import wire
+from aitbc.protocol.artifacts import EscrowName, load_artifact
 from aitbc.protocol.messages import Domain, Heartbeat, SessionGrant, Terms
 from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
 from aitbc_coordinator.context import Context
@@ -36,10 +38,12 @@ FEE_BPS = 100
 CLAIM_WINDOW = 86_400
 FEE_RECIPIENT = Web3.to_checksum_address("0x" + "fe" * 20)
 HEARTBEAT_SECONDS = 30
+PURSE = 10**21
+"""Base units of the token that its buyer has."""
 
 
 class Chain:
-    """A node with an escrow, that every test finds as it was just after the deployment."""
+    """A node with an escrow of each kind, that every test finds as it was when just deployed."""
 
     def __init__(self, folder: Path) -> None:
         genesis = ("--timestamp", str(NOW), "--chain-id", "31337")
@@ -50,7 +54,12 @@ class Chain:
         self.arbiter: LocalAccount = Account.create()
         parties = (self.attester.address, self.arbiter.address)
         constructor = (*parties, FEE_BPS, FEE_RECIPIENT, CLAIM_WINDOW)
-        self.escrow, self.deploy_block = deploy(self._node.web3, "NativeEscrow", *constructor)
+        web3 = self._node.web3
+        native, self.deploy_block = deploy(web3, "NativeEscrow", *constructor)
+        self.token, _ = deploy(web3, "TestDollar")
+        of_token, _ = deploy(web3, "TokenEscrow", self.token, *constructor)
+        self.escrows: dict[EscrowName, str] = {"NativeEscrow": native, "TokenEscrow": of_token}
+        permit2.deploy(web3, self._node.faucet)
         self._snapshot = self._call("evm_snapshot")
 
     def rewind(self) -> None:
@@ -59,6 +68,11 @@ class Chain:
         assert self._call("evm_revert", self._snapshot)
         self._snapshot = self._call("evm_snapshot")
         self._call("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+
+    @property
+    def test_dollar(self) -> Any:
+        abi = load_artifact("TestDollar").abi
+        return self._node.web3.eth.contract(Web3.to_checksum_address(self.token), abi=abi)
 
     def stop(self) -> None:
         self._node.stop()

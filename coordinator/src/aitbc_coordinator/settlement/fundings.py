@@ -92,24 +92,27 @@ class Fundings:
         _log.info("funding accepted", booking=booking_id, cost_gwei=call.cost_gwei)
         return answer
 
-    def send(self) -> None:
+    def send(self) -> bool:
         """Persist signed transactions for what waits; `Relayer.broadcast` sends them.
 
-        What would fail is left out, and costs nobody else their turn.
+        What would fail is left out, and costs nobody else their turn. Returns whether there is
+        something to broadcast.
         """
         with self._database.read() as session:
             found = funding_rows.waiting(session, self._context.now(), PER_PASS)
+        any_sent = False
         for funding in found:
             if self._relayer.in_flight() >= FUNDINGS_IN_FLIGHT:
-                return
-            self._enqueue(funding)
+                break
+            any_sent |= self._enqueue(funding)
+        return any_sent
 
     def reconcile(self) -> None:
         """Free for another transaction what was in one that can never be mined."""
         with self._database.session() as session:
             funding_rows.release_lost(session)
 
-    def _enqueue(self, funding: Funding) -> None:
+    def _enqueue(self, funding: Funding) -> bool:
         request = wire.FundingRequest.model_validate_json(funding.request)
         try:
             call = self._relayer.prepare(relayable_call(self._escrow, request), self._ceiling)
@@ -118,20 +121,21 @@ class Fundings:
             call = None
         except ChainError:
             # Gas is too dear just now: until `fund_by` it may become cheaper.
-            return
+            return False
         if call is None or call.gas > MAX_GAS:
             with self._database.session() as session:
                 funding_rows.count_attempt(session, funding.booking_id)
-            return
+            return False
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> bool:
             repository.lock_cursor(session)
-            now = self._context.now()
-            if self._is_within_budget(session, funding.booking_id, call, now):
-                batch_id = self._relayer.enqueue(session, call)
-                funding_rows.take(session, funding.booking_id, batch_id, call.cost_gwei)
+            if not self._is_within_budget(session, funding.booking_id, call, self._context.now()):
+                return False
+            batch_id = self._relayer.enqueue(session, call)
+            funding_rows.take(session, funding.booking_id, batch_id, call.cost_gwei)
+            return True
 
-        self._database.transact(work)
+        return self._database.transact(work)
 
     def _is_known(self, session: Session, booking_id: str, request: wire.FundingRequest) -> bool:
         """Whether this very request was accepted before. Raises Conflict for another one."""

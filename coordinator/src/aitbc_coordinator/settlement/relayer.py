@@ -152,7 +152,8 @@ class Relayer:
             raw="",
             calldata=call.calldata,
             state=RelayState.SIGNED,
-            gas=call.gas,
+            # Not the same bytes as one that failed with this nonce.
+            gas=call.gas + bump,
             max_fee=call.fees.max_fee,
             priority_fee=call.fees.priority_fee,
         )

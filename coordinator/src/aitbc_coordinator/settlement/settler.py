@@ -57,8 +57,9 @@ class Settler:
         self._relayer.broadcast()
         self._relayer.bump()
         self.settle()
-        self.fundings.send()
         self._relayer.broadcast()
+        if self.fundings.send():
+            self._relayer.broadcast()
 
     def attest(self) -> None:
         """Attest every booking that is due, each in a transaction of its own."""
