@@ -46,7 +46,8 @@ interface Vm {
     /* INPUTS */
 
     function assume(bool condition) external pure;
-    function bound(uint256 value, uint256 min, uint256 max) external view returns (uint256);
+    function getNonce(address account) external view returns (uint64);
+    function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function label(address account, string calldata name) external;
     function readFile(string calldata path) external view returns (string memory);
     function split(string calldata text, string calldata delimiter) external pure returns (string[] memory);
