@@ -165,8 +165,11 @@ class EscrowLab:
     def cancel(self, account: LocalAccount, terms: Terms) -> str:
         return self.send(account, self.escrow.functions.cancel(terms.abi_values()))
 
-    def dispute(self, terms: Terms) -> int:
-        """When the meter stopped."""
+    def dispute(self, terms: Terms, at: int | None = None) -> int:
+        """Dispute now, or at a time more than a second ahead; when the meter stopped."""
+        if at is not None:
+            self.move_to(at - 1)
+            self.rpc("evm_setNextBlockTimestamp", at)
         self.send(self.buyer, self.escrow.functions.dispute(terms.abi_values()))
         return self.now
 

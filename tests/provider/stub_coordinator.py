@@ -52,6 +52,7 @@ class StubCoordinator:
         self.lose_answers = 0
         self.down = False
         self.serve = True
+        self.disputed_at: int | None = None
         self.make_receipt: Callable[[str, Terms, int], SignedReceipt | None] = self.receipt
         self._serving = ExitStack()
         self.url = self._serving.enter_context(serving(self.respond))
@@ -102,6 +103,8 @@ class StubCoordinator:
             (403, "stale-heartbeat"): beat.covers_from < beat.covers_until <= now + 5
             and beat.covers_until - beat.covers_from <= allowance
             and beat.covers_until >= now - allowance,
+            (409, "booking-disputed"): self.disputed_at is None
+            or beat.covers_until <= self.disputed_at,
             (422, "outside-booking"): terms.starts_at <= beat.covers_from
             and beat.covers_until <= terms.ends_at,
             (409, "replayed"): all(
@@ -166,7 +169,7 @@ class StubCoordinator:
             gpu_id=gpu_id,
             status=BookingStatus.FUNDED,
             terms=terms,
-            disputed_at=None,
+            disputed_at=self.disputed_at,
             used_seconds=0,
             remaining=terms.amount,
             transactions=[],

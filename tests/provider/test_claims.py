@@ -28,8 +28,8 @@ def lab(node: Node) -> EscrowLab:
     return EscrowLab(node)
 
 
-def served(lab: EscrowLab, terms: Terms, receipt: SignedReceipt | None) -> ServedBooking:
-    return ServedBooking(booking_id=lab.id(terms), gpu_id=None, terms=terms, receipt=receipt)
+def served(lab: EscrowLab, terms: Terms, *receipts: SignedReceipt) -> ServedBooking:
+    return ServedBooking(booking_id=lab.id(terms), gpu_id=None, terms=terms, receipts=receipts)
 
 
 def plan(lab: EscrowLab, *bookings: ServedBooking) -> claims.Plan:
@@ -40,9 +40,8 @@ def collect(lab: EscrowLab, wanted: claims.Plan) -> list[claims.Collected]:
     sent: list[str] = []
     outcome = claims.collect(lab.escrow, lab.provider, wanted, sent.append)
     assert outcome.failed == ()
+    assert outcome.withdrawn is None
     done = [item for _, item in outcome.claimed]
-    if outcome.withdrawn is not None:
-        done.append(outcome.withdrawn)
     assert sent == [item.tx_hash for item in done]
     return done
 
@@ -85,7 +84,7 @@ def test_what_cannot_be_claimed_says_why(lab: EscrowLab, node: Node) -> None:
     other = foreign.terms(AMOUNT)
     found = plan(
         lab,
-        served(lab, silent, None),
+        served(lab, silent),
         served(lab, gone, lab.receipt(gone, 1)),
         served(foreign, other, foreign.receipt(other, 1)),
         served(lab, early, lab.receipt(early, AMOUNT)),
@@ -118,9 +117,39 @@ def test_what_a_failed_payment_left_is_withdrawn(lab: EscrowLab) -> None:
     due = AMOUNT - fee(AMOUNT, FEE_BPS)
     assert found.owed == due
     assert not found.empty
-    (done,) = collect(lab, found)
-    assert done.paid == due
+    outcome = claims.collect(lab.escrow, lab.provider, found, lambda _: None)
+    assert outcome.claimed == ()
+    assert outcome.withdrawn is not None
+    assert outcome.withdrawn.amount == due
     assert plan(lab).empty
+
+
+def test_a_disputed_booking_is_claimed_with_the_receipt_of_before(lab: EscrowLab) -> None:
+    terms = lab.fund(AMOUNT)
+    before, after, late = (lab.receipt(terms, AMOUNT * n // 60) for n in (20, 30, 40))
+    assert lab.dispute(terms, at=terms.starts_at + 30) == terms.starts_at + 30
+    lab.move_to(terms.ends_at)
+    (done,) = collect(lab, plan(lab, served(lab, terms, before, after, late)))
+    assert done.paid + done.fee == AMOUNT * 30 // 60
+    assert lab.escrow.slot(lab.id(terms)).disputed_at == terms.starts_at + 30
+    (nothing_new,) = plan(lab, served(lab, terms, before)).skipped
+    assert nothing_new.reason == "the receipt proves nothing new"
+    (ahead,) = plan(lab, served(lab, terms, late)).skipped
+    assert "Escrow_AheadOfClock" in ahead.reason
+
+
+def test_the_last_second_of_a_disputes_claim_window(lab: EscrowLab) -> None:
+    terms, other = lab.fund(AMOUNT), lab.fund(AMOUNT)
+    stopped, later = lab.dispute(terms, at=terms.starts_at + 30), terms.starts_at + 32
+    lab.dispute(other, at=later)
+    lab.move_to(stopped + CLAIM_WINDOW - 2)
+    wanted = plan(lab, served(lab, terms, lab.receipt(terms, AMOUNT // 2)))
+    lab.rpc("evm_setNextBlockTimestamp", stopped + CLAIM_WINDOW - 1)
+    (done,) = collect(lab, wanted)
+    assert done.paid + done.fee == AMOUNT // 2
+    lab.move_to(later + CLAIM_WINDOW)
+    (skipped,) = plan(lab, served(lab, other, lab.receipt(other, AMOUNT // 2))).skipped
+    assert skipped.reason == "its claim window has passed"
 
 
 def test_a_withdrawal_that_is_refused_keeps_no_claim_back(lab: EscrowLab) -> None:

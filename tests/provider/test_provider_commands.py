@@ -122,7 +122,9 @@ def test_one_claim_that_fails_neither_stops_nor_hides_the_rest(
         receipt = Receipt(booking_id=lab.id(terms), earned=AMOUNT // 4)
         signature = sign(lab.buyer, receipt, lab.escrow.domain)
         signed = SignedReceipt(receipt=receipt, signature=signature)
-        store.put(ServedBooking(booking_id=lab.id(terms), gpu_id=None, terms=terms, receipt=signed))
+        store.put(
+            ServedBooking(booking_id=lab.id(terms), gpu_id=None, terms=terms, receipts=(signed,))
+        )
     plan = claims.plan
 
     def plan_then_lose_one(*arguments: Any) -> claims.Plan:
@@ -152,7 +154,8 @@ def test_a_signal_ends_it_with_a_last_heartbeat(
     terms = book(lab, coordinator, length=300)
     booking = lab.id(terms)
     server.wait_for("accepted")
-    while real_time() < terms.starts_at + 2:
+    served_from = max(terms.starts_at, real_time())
+    while real_time() < served_from + 2:
         time.sleep(0.1)
     server.popen.send_signal(number)
     assert server.wait(60) == 0, server.tail()

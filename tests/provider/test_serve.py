@@ -21,7 +21,7 @@ from aitbc.protocol.wire import Problem, SignedListing, SignedReceipt
 from aitbc.provider.checks import receipt_problem
 from aitbc.provider.serve import Links, Report, Server
 from aitbc.provider.session import create_session
-from aitbc.provider.storage import BookingStore
+from aitbc.provider.storage import KEPT_RECEIPTS, BookingStore
 from aitbc.signing import sign
 from strategies import DOMAIN
 from stub_coordinator import StubCoordinator
@@ -312,6 +312,86 @@ def test_it_stops_when_the_chain_says_so(host: Host) -> None:
     assert host.stub.intervals(booking)[-1][1] <= NOW + 30
 
 
+def dispute(host: Host, booking: str, at: int) -> None:
+    slot = host.slots[booking]
+    host.slots[booking] = replace(slot, state=EscrowState.DISPUTED, disputed_at=at)
+
+
+def test_a_dispute_that_the_chain_tells_stops_it_at_that_second(host: Host) -> None:
+    booking = host.book(starts_in=5)
+    host.clock.at = {NOW + 30: lambda: dispute(host, booking, NOW + 27)}
+    host.server().run(until_idle=True)
+    assert host.events("stopped") == ["its buyer has disputed it"]
+    assert host.stub.intervals(booking)[-1][1] == NOW + 27
+    assert host.stub.used(booking) == 22
+    assert host.events("retrying") == []
+
+
+def test_a_dispute_that_the_coordinator_tells_stops_it_at_that_second(host: Host) -> None:
+    booking = host.book(starts_in=5)
+
+    def know() -> None:
+        host.node_down = True
+        host.stub.disputed_at = NOW + 27
+
+    host.clock.at = {NOW + 30: know}
+    host.server().run(until_idle=True)
+    assert host.events("stopped") == ["its buyer has disputed it"]
+    assert host.stub.intervals(booking)[-1][1] == NOW + 27
+
+
+def test_a_dispute_told_by_a_refused_heartbeat_costs_no_time_before_it(host: Host) -> None:
+    booking = host.book(starts_in=5)
+
+    def know_while_it_is_on_its_way(*_: object) -> str:
+        if host.clock.now > NOW + 30 and host.stub.disputed_at is None:
+            host.stub.disputed_at = host.clock.now - 3
+        return "{}"
+
+    server = host.server()
+    server._links = replace(server._links, telemetry=know_while_it_is_on_its_way)
+    server.run(until_idle=True)
+    assert len(host.events("retrying")) == 1
+    assert host.events("stopped") == ["its buyer has disputed it"]
+    assert host.stub.intervals(booking)[-1][1] == host.stub.disputed_at
+
+
+def test_a_dispute_before_what_was_reported_ends_it_without_another_word(host: Host) -> None:
+    booking = host.book(starts_in=5)
+    host.clock.at = {NOW + 30: lambda: dispute(host, booking, NOW + 10)}
+    host.server().run(until_idle=True)
+    assert host.events("stopped") == ["its buyer has disputed it"]
+    assert NOW + 10 < host.stub.intervals(booking)[-1][1] <= NOW + 30
+    assert host.events("retrying") == []
+
+
+def test_a_dispute_that_a_reorg_takes_back_is_served_again(host: Host) -> None:
+    booking = host.book(starts_in=5)
+    slot = host.slots[booking]
+    host.clock.at = {
+        NOW + 29: lambda: dispute(host, booking, NOW + 29),
+        NOW + 40: lambda: host.slots.update({booking: slot}),
+    }
+    host.clock.stop_at = NOW + 80
+    host.server(interval=1).run()
+    assert host.events("stopped") == ["its buyer has disputed it"]
+    assert host.events("delivered") == ["served to its end"]
+
+
+def test_a_receipt_for_less_is_kept_after_a_dispute_with_those_before(host: Host) -> None:
+    booking = host.book(starts_in=0)
+    host.clock.at = {NOW + 30: lambda: dispute(host, booking, NOW + 30)}
+    make = host.stub.make_receipt
+    host.stub.make_receipt = lambda b, t, money: (
+        make(b, t, money) if host.clock.now < NOW + 30 else signed_receipt(b, 1)
+    )
+    host.server(interval=1).run(until_idle=True)
+    earned = [signed.receipt.earned for signed in host.stored(booking).receipts]
+    assert len(earned) == KEPT_RECEIPTS
+    assert earned[-2:] == [2_900, 1]
+    assert earned[:-1] == sorted(earned[:-1])
+
+
 def test_one_stale_answer_of_a_node_gives_nothing_up(host: Host) -> None:
     booking = host.book(starts_in=5)
     slot = host.slots[booking]
@@ -401,7 +481,7 @@ def without_its_listing(host: Host, booking: str) -> None:
 @pytest.mark.parametrize(
     ("lie", "says"),
     [
-        (disputed, "the escrow holds no money for it"),
+        (disputed, "its buyer has disputed it"),
         (not_funded, "the escrow holds no money for it"),
         (of_another_provider, "its terms pay another provider"),
         (with_other_terms, "its id is not that of its terms"),

@@ -170,7 +170,7 @@ def _show_collected(session: Session, plan: "Plan", outcome: "Outcome") -> None:
             {
                 "symbol": session.market.symbol,
                 "claims": rows,
-                "withdrawn": format_amount(withdrawn.paid if withdrawn else 0, decimals),
+                "withdrawn": format_amount(withdrawn.amount if withdrawn else 0, decimals),
                 "withdraw_tx": withdrawn.tx_hash if withdrawn else None,
                 "failed": [{"id": booking_id, "reason": reason} for booking_id, reason in failed],
                 "skipped": [{"id": booking_id, "reason": reason} for booking_id, reason in skipped],
@@ -181,8 +181,8 @@ def _show_collected(session: Session, plan: "Plan", outcome: "Outcome") -> None:
         columns = {"short_id": "BOOKING", "paid": "PAID", "fee": "FEE", "deferred": "DEFERRED"}
         output.table(rows, {**columns, "tx_hash": "TRANSACTION"})
     if withdrawn is not None:
-        paid = format_amount(withdrawn.paid, decimals)
-        output.record({"withdrawn": paid, "withdraw_tx": withdrawn.tx_hash})
+        amount = format_amount(withdrawn.amount, decimals)
+        output.record({"withdrawn": amount, "withdraw_tx": withdrawn.tx_hash})
     for booking_id, reason in failed + skipped:
         output.note(f"{short_booking_id(booking_id) if booking_id else 'withdrawal'}: {reason}")
 

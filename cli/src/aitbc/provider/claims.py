@@ -9,13 +9,14 @@ from web3 import Web3
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractCustomError, ContractLogicError
 
-from aitbc.chain.escrow import Escrow, Parameters, Slot
+from aitbc.chain.escrow import Escrow, Slot
 from aitbc.chain.node import node_call
-from aitbc.chain.transactions import Sent, explain_revert, send
+from aitbc.chain.transactions import explain_revert, send
+from aitbc.chain.withdrawals import Withdrawal, withdraw, withdraw_call
 from aitbc.errors import ChainError
 from aitbc.protocol import events as ev
 from aitbc.protocol.messages import Terms
-from aitbc.protocol.states import EscrowState, payout_fee
+from aitbc.protocol.states import EscrowState, Phases, clock_cap, payout_fee, phases
 from aitbc.protocol.wire import SignedReceipt
 from aitbc.provider.storage import ServedBooking
 
@@ -81,7 +82,7 @@ class Outcome:
 
     claimed: tuple[tuple[str, Collected], ...]
     """By booking id."""
-    withdrawn: Collected | None
+    withdrawn: Withdrawal | None
     failed: tuple[Failed, ...]
 
 
@@ -92,7 +93,7 @@ def plan(escrow: Escrow, account: str, bookings: Iterable[ServedBooking]) -> Pla
         found = [_judge(escrow, account, booking, now) for booking in bookings]
         owed, withdraw_gas = escrow.owed(account), 0
         if owed:
-            estimated = _estimate(None, _withdraw_call(escrow, account), account)
+            estimated = _estimate(None, withdraw_call(escrow, account, account), account)
             if isinstance(estimated, Skipped):
                 found.append(estimated)
                 owed = 0
@@ -109,7 +110,7 @@ def collect(escrow: Escrow, account: LocalAccount, wanted: Plan, on_sent: OnSent
     """Carry out a plan; what fails does not stop the rest."""
     claimed: list[tuple[str, Collected]] = []
     failed: list[Failed] = []
-    withdrawn: Collected | None = None
+    withdrawn: Withdrawal | None = None
     for item in wanted.claims:
         try:
             claimed.append((item.booking_id, claim(escrow, account, item, on_sent)))
@@ -117,7 +118,7 @@ def collect(escrow: Escrow, account: LocalAccount, wanted: Plan, on_sent: OnSent
             failed.append(Failed(item.booking_id, error))
     if wanted.owed:
         try:
-            withdrawn = withdraw(escrow, account, on_sent)
+            withdrawn = withdraw(escrow, account, account.address, on_sent)
         except ChainError as error:
             failed.append(Failed(None, error))
     return Outcome(tuple(claimed), withdrawn, tuple(failed))
@@ -127,24 +128,28 @@ def claim(escrow: Escrow, account: LocalAccount, wanted: Claim, on_sent: OnSent)
     """Send one claim and wait for it. Raises ChainError when it is refused."""
     call = _claim_call(escrow, wanted.terms, wanted.receipt)
     sent = send(escrow, account, call, on_sent=on_sent)
-    return _collected(escrow, sent)
-
-
-def withdraw(escrow: Escrow, account: LocalAccount, on_sent: OnSent) -> Collected:
-    """Fetch all that is owed to the account. Raises ChainError when it is refused."""
-    call = _withdraw_call(escrow, account.address)
-    return _collected(escrow, send(escrow, account, call, on_sent=on_sent))
+    paid = fee = deferred = 0
+    for event in escrow.events_of(sent.receipt["logs"]):
+        match event:
+            case ev.Claimed():
+                paid += event.paid
+                fee += event.fee
+            case ev.PayoutDeferred():
+                deferred += event.amount
+    return Collected(sent.tx_hash, paid - deferred, fee, deferred)
 
 
 def _judge(escrow: Escrow, account: str, booking: ServedBooking, now: int) -> Claim | Skipped:
     """What a booking still brings at chain time `now`."""
-    terms, signed = booking.terms, booking.receipt
-    if signed is None:
+    terms = booking.terms
+    if booking.receipt is None:
         return Skipped(booking.booking_id, "no receipt on disk")
     if terms.booking_id(escrow.domain) != booking.booking_id:
         return Skipped(booking.booking_id, "of another market")
     slot = escrow.slot(booking.booking_id)
-    reason = _why_nothing(slot, terms, signed.receipt.earned, now, escrow.parameters)
+    times = phases(terms, escrow.parameters.claim_window, slot.disputed_at)
+    signed = _best_receipt(booking, clock_cap(terms, min(now, times.metered_until)))
+    reason = _why_nothing(slot, terms, signed.receipt.earned, now, times)
     if reason is not None:
         return Skipped(booking.booking_id, reason)
     call = _claim_call(escrow, terms, signed)
@@ -156,12 +161,18 @@ def _judge(escrow: Escrow, account: str, booking: ServedBooking, now: int) -> Cl
     return Claim(booking.booking_id, terms, signed, slot.remaining - left - fee, fee, gas)
 
 
-def _why_nothing(
-    slot: Slot, terms: Terms, earned: int, now: int, parameters: Parameters
-) -> str | None:
-    if slot.state is not EscrowState.OPEN:
+def _best_receipt(booking: ServedBooking, cap: int) -> SignedReceipt:
+    """The newest receipt that the escrow's clock lets pass; where there is none, the newest."""
+    return next(
+        (signed for signed in reversed(booking.receipts) if signed.receipt.earned <= cap),
+        booking.receipts[-1],
+    )
+
+
+def _why_nothing(slot: Slot, terms: Terms, earned: int, now: int, times: Phases) -> str | None:
+    if slot.state not in {EscrowState.OPEN, EscrowState.DISPUTED}:
         return "closed already"
-    if now >= terms.ends_at + parameters.claim_window:
+    if now >= times.claim_before:
         return "its claim window has passed"
     if earned <= terms.amount - slot.remaining:
         return "the receipt proves nothing new"
@@ -175,30 +186,9 @@ def _claim_call(escrow: Escrow, terms: Terms, signed: SignedReceipt) -> Contract
     return call
 
 
-def _withdraw_call(escrow: Escrow, account: str) -> ContractFunction:
-    address = Web3.to_checksum_address(account)
-    call: ContractFunction = escrow.functions.withdraw(address, address)
-    return call
-
-
 def _estimate(booking_id: str | None, call: ContractFunction, account: str) -> int | Skipped:
     """The gas of a call; skipped where the contract would refuse it."""
     try:
         return int(call.estimate_gas({"from": Web3.to_checksum_address(account)}))
     except (ContractLogicError, ContractCustomError) as error:
         return Skipped(booking_id, explain_revert(call, error))
-
-
-def _collected(escrow: Escrow, sent: Sent) -> Collected:
-    """What a transaction's own events say of it."""
-    paid = fee = deferred = 0
-    for event in escrow.events_of(sent.receipt["logs"]):
-        match event:
-            case ev.Claimed():
-                paid += event.paid
-                fee += event.fee
-            case ev.PayoutDeferred():
-                deferred += event.amount
-            case ev.Withdrawn():
-                paid += event.amount
-    return Collected(sent.tx_hash, paid - deferred, fee, deferred)

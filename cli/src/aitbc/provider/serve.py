@@ -16,7 +16,7 @@ from aitbc.protocol.units import format_amount
 from aitbc.protocol.wire import Booking, HeartbeatAnswer, Market, SignedListing, SignedReceipt
 from aitbc.provider.checks import listing_problem, receipt_problem, terms_problem
 from aitbc.provider.session import HOW_TO_MAKE_ONE, SessionKey
-from aitbc.provider.storage import BookingStore, ServedBooking
+from aitbc.provider.storage import KEPT_RECEIPTS, BookingStore, ServedBooking
 
 UNUSABLE_SESSION = {"wrong-signer", "session-expired"}
 INVALID_REQUEST = "invalid"
@@ -30,6 +30,8 @@ class Slot(Protocol):
     def provider(self) -> str: ...
     @property
     def state(self) -> EscrowState: ...
+    @property
+    def disputed_at(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,19 @@ class Report:
 
 @dataclass(slots=True)
 class Delivery:
-    """A booking in service. `since` is where the next heartbeat's interval begins."""
+    """A booking in service. `since` is where the next heartbeat's interval begins.
+
+    `disputed_at` is when its buyer stopped the meter, as far as that is known.
+    """
 
     booking: ServedBooking
     since: int
+    disputed_at: int | None = None
+
+    @property
+    def stops_at(self) -> int:
+        ends_at = self.booking.terms.ends_at
+        return ends_at if self.disputed_at is None else min(self.disputed_at, ends_at)
 
 
 class Server:
@@ -134,7 +145,7 @@ class Server:
     def _delay(self) -> int:
         """Seconds until the next round: the interval, an end, or a quick retry."""
         now = self._links.clock()
-        ends = [d.booking.terms.ends_at for d in self._deliveries.values()]
+        ends = [delivery.stops_at for delivery in self._deliveries.values()]
         delays = [self._interval, *(end - now for end in ends if end > now)]
         if self._failures:
             delays.append(2 ** min(self._failures - 1, 10))
@@ -151,7 +162,10 @@ class Server:
         now = self._links.clock()
         for booking in found:
             wanted = self._gpu_id is None or booking.gpu_id == self._gpu_id
-            if wanted and booking.id not in self._deliveries and now < booking.terms.ends_at:
+            delivery = self._deliveries.get(booking.id)
+            if delivery is not None:
+                delivery.disputed_at = booking.disputed_at
+            elif wanted and now < booking.terms.ends_at:
                 self._take_on(booking)
 
     def _take_on(self, booking: Booking) -> None:
@@ -185,6 +199,8 @@ class Server:
         if problem is not None:
             return problem
         slot = self._links.slot(booking.id)
+        if slot.state is EscrowState.DISPUTED or booking.disputed_at is not None:
+            return "its buyer has disputed it"
         if slot.state is not EscrowState.OPEN or slot.provider != provider:
             return "the escrow holds no money for it"
         try:
@@ -209,7 +225,10 @@ class Server:
             self._failures += 1
             self._tell("retrying", f"goes on unchecked: {error}", delivery.booking.booking_id)
             return False
-        if slot.state is EscrowState.OPEN:
+        if slot.state is EscrowState.DISPUTED:
+            # Not closed: the time before the dispute is still to be reported.
+            delivery.disputed_at = slot.disputed_at
+        if slot.state in {EscrowState.OPEN, EscrowState.DISPUTED}:
             return False
         # The node may only lag behind: nothing is written down, and the booking is looked for
         # again soon, as after a failure.
@@ -219,13 +238,15 @@ class Server:
 
     def _heartbeat(self, delivery: Delivery) -> None:
         now = self._links.clock()
-        terms, allowance = delivery.booking.terms, self._market.heartbeat_allowance
-        until = min(now, terms.ends_at)
+        stops_at, allowance = delivery.stops_at, self._market.heartbeat_allowance
+        until = min(now, stops_at)
         since = max(delivery.since, until - allowance)
-        if now > terms.ends_at + allowance:
-            self._finish(delivery, "stopped", "its end could not be reported in time")
-            return
         if until <= since:
+            if until == stops_at:
+                self._end(delivery)
+            return
+        if now > stops_at + allowance:
+            self._finish(delivery, "stopped", "its end could not be reported in time")
             return
         # Written first, so that no restart uses this number again. The clock as a floor keeps
         # the numbers growing even where the file was lost.
@@ -246,11 +267,11 @@ class Server:
             return
         delivery.since = until
         self._remember(
-            delivery, covered_until=until, receipt=self._newest_receipt(delivery, answer.receipt)
+            delivery, covered_until=until, receipts=self._receipts(delivery, answer.receipt)
         )
         self._tell_heartbeat(delivery, since, until)
-        if until == terms.ends_at:
-            self._finish(delivery, "delivered", "served to its end")
+        if until == stops_at:
+            self._end(delivery)
         elif not answer.serve:
             self._finish(delivery, "stopped", "the coordinator says to stop")
 
@@ -266,22 +287,31 @@ class Server:
             self._failures += 1
             self._tell("retrying", f"heartbeat not taken: {error}", delivery.booking.booking_id)
 
-    def _newest_receipt(
+    def _receipts(
         self, delivery: Delivery, offered: SignedReceipt | None
-    ) -> SignedReceipt | None:
-        held = delivery.booking.receipt
-        if offered is None:
-            return held
+    ) -> tuple[SignedReceipt, ...]:
+        """Those to keep of the receipts held and a new one."""
+        receipts, held = delivery.booking.receipts, delivery.booking.receipt
+        if offered is None or offered == held:
+            return receipts
         now = self._links.clock()
         problem = receipt_problem(
             offered, delivery.booking.booking_id, delivery.booking.terms, self._market, now
         )
-        if problem is None and held is not None and offered.receipt.earned < held.receipt.earned:
+        less = held is not None and offered.receipt.earned < held.receipt.earned
+        if problem is None and less and delivery.disputed_at is None:
             problem = "it proves less than the one before"
         if problem is not None:
             self._tell("receipt-refused", problem, delivery.booking.booking_id)
-            return held
-        return offered
+            return receipts
+        return (*receipts, offered)[-KEPT_RECEIPTS:]
+
+    def _end(self, delivery: Delivery) -> None:
+        if delivery.disputed_at is None:
+            self._finish(delivery, "delivered", "served to its end")
+            return
+        # A reorg may take a dispute back: nothing is written down.
+        self._leave(delivery, "stopped", "its buyer has disputed it")
 
     def _finish(self, delivery: Delivery, event: str, message: str) -> None:
         self._remember(delivery, finished=True)

@@ -10,11 +10,15 @@ from aitbc.protocol.messages import Terms
 from aitbc.protocol.types import Bytes32, Timestamp, Uint32
 from aitbc.protocol.wire import SignedReceipt
 
+KEPT_RECEIPTS = 20
+"""A dispute is in the past when it is seen: what the attester signed meanwhile may be ahead of the
+clock that it stopped, and an older receipt is then the one to claim with."""
+
 
 class ServedBooking(BaseModel):
     """A booking that this machine serves, or served.
 
-    With `terms` and `receipt` the provider claims without any coordinator.
+    With `terms` and `receipts` the provider claims without any coordinator.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,7 +31,13 @@ class ServedBooking(BaseModel):
     covered_until: Timestamp = 0
     """End of the last interval that the coordinator took."""
     finished: bool = False
-    receipt: SignedReceipt | None = None
+    receipts: tuple[SignedReceipt, ...] = ()
+    """The last ones, the newest at the end."""
+
+    @property
+    def receipt(self) -> SignedReceipt | None:
+        """The newest."""
+        return self.receipts[-1] if self.receipts else None
 
 
 class BookingStore:
