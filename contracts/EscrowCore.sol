@@ -96,7 +96,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         BookingId id = idOf(terms);
         Slot slot = _requireUnclosed(id);
         uint256 end = _meterEnd(id, slot.state(), terms);
-        _requireBefore(end + claimWindow);
+        _requireBefore(_windowEnd(end));
         _requireReceipt(id, terms, Math.min(block.timestamp, end), earned, signature);
 
         uint256 claimed = terms.amount - slot.remaining();
@@ -137,32 +137,26 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     function settleMany(BookingId[] calldata ids, bytes calldata signature) external nonReentrant {
         if (msg.sender != attester) _requireAttested(Messages.settleMany(ids), signature);
 
-        // One payment for each run of ids with the same provider.
-        address[] memory payees = new address[](ids.length);
-        uint256[] memory payments = new uint256[](ids.length);
-        uint256 runs;
+        Slot[] memory settled = new Slot[](ids.length);
         uint256 fees;
         for (uint256 i; i < ids.length; ++i) {
             BookingId id = ids[i];
             uint256 endsAt = id.endOf();
-            if (block.timestamp < endsAt || block.timestamp >= endsAt + claimWindow) continue;
+            if (block.timestamp < endsAt || block.timestamp >= _windowEnd(endsAt)) continue;
             Slot slot = _slots[id];
-            if (slot.state() != State.Open) continue;
+            if (!slot.isOpen()) continue;
             (uint256 paid, uint256 fee) = _split(slot.remaining(), 0);
 
             // No need to keep `Closed`: from its end on, a booking can no longer be funded.
             _slots[id] = NO_BOOKING;
             emit SettledInFull(id, paid, fee);
 
+            settled[i] = slot;
             fees += fee;
-            if (runs == 0 || payees[runs - 1] != slot.provider()) payees[runs++] = slot.provider();
-            payments[runs - 1] += paid;
         }
         owed[feeRecipient] += fees;
 
-        for (uint256 i; i < runs; ++i) {
-            _pay(payees[i], payments[i]);
-        }
+        _payEachRun(settled);
     }
 
     /// @inheritdoc IEscrow
@@ -230,7 +224,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         require(msg.sender == arbiter, Escrow_SenderIsNotArbiter(msg.sender, arbiter));
         Slot slot = _slots[id];
         require(slot.state() == State.Disputed, Escrow_NotDisputed(id, slot.state()));
-        uint256 from = disputedAt[id] + claimWindow;
+        uint256 from = _windowEnd(disputedAt[id]);
         _requireFrom(from);
         _requireBefore(from + ARBITER_WINDOW);
         _requireWithinAmount(earned, terms);
@@ -248,7 +242,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     function reclaim(Terms memory terms) external nonReentrant {
         BookingId id = idOf(terms);
         Slot slot = _requireUnclosed(id);
-        uint256 from = _meterEnd(id, slot.state(), terms) + claimWindow;
+        uint256 from = _windowEnd(_meterEnd(id, slot.state(), terms));
         if (slot.state() == State.Disputed) from += ARBITER_WINDOW;
         _requireFrom(from);
 
@@ -304,6 +298,23 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         emit PayoutDeferred(provider, amount);
     }
 
+    /// @dev Pays what remained in each slot, with one payment for each run of slots with the same provider.
+    function _payEachRun(Slot[] memory slots) private {
+        address provider;
+        uint256 payment;
+        for (uint256 i; i < slots.length; ++i) {
+            Slot slot = slots[i];
+            if (!slot.isOpen()) continue;
+            if (slot.provider() != provider) {
+                _pay(provider, payment);
+                (provider, payment) = (slot.provider(), 0);
+            }
+            (uint256 paid,) = _split(slot.remaining(), 0);
+            payment += paid;
+        }
+        _pay(provider, payment);
+    }
+
     function _refund(address buyer, uint256 amount) private {
         if (amount == 0 || _push(buyer, amount)) return;
 
@@ -338,9 +349,9 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @dev Why `settle` refuses, as the encoded error; empty if it does not.
     function _refusal(BookingId id, Slot slot, Terms memory terms, uint256 earned) private view returns (bytes memory) {
-        if (slot.state() != State.Open) return abi.encodeWithSelector(Escrow_NotOpen.selector, id, slot.state());
+        if (!slot.isOpen()) return abi.encodeWithSelector(Escrow_NotOpen.selector, id, slot.state());
 
-        uint256 before = terms.endsAt + claimWindow;
+        uint256 before = _windowEnd(terms.endsAt);
         if (block.timestamp >= before) {
             return abi.encodeWithSelector(Escrow_TooLate.selector, block.timestamp, before);
         }
@@ -398,10 +409,20 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         return state == State.Disputed ? disputedAt[id] : terms.endsAt;
     }
 
+    /// @dev End of the claim window that begins at `time`, a time of a block or of terms: far from wrapping.
+    function _windowEnd(uint256 time) private view returns (uint256) {
+        unchecked {
+            return time + claimWindow;
+        }
+    }
+
     /// @dev What leaves when `remaining` falls from `before` to `left`. The fee telescopes over split payments.
     function _split(uint256 before, uint256 left) private view returns (uint256 paid, uint256 fee) {
-        fee = (before * feeBps) / BPS - (left * feeBps) / BPS;
-        paid = before - left - fee;
+        // left <= before < 2^88, and feeBps <= BPS.
+        unchecked {
+            fee = (before * feeBps) / BPS - (left * feeBps) / BPS;
+            paid = before - left - fee;
+        }
     }
 
     /// @dev Who may fund is for the caller to check: the sender, or whoever signed for the money.
@@ -432,9 +453,13 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         view
         returns (uint256 paid, uint256 fee, uint256 refunded)
     {
-        uint256 claimed = terms.amount - slot.remaining();
-        refunded = terms.amount - Math.max(earned, claimed);
-        (paid, fee) = _split(slot.remaining(), refunded);
+        uint256 amount = terms.amount;
+        uint256 remaining = slot.remaining();
+        // remaining <= amount, and earned <= amount was checked.
+        unchecked {
+            refunded = amount - Math.max(earned, amount - remaining);
+        }
+        (paid, fee) = _split(remaining, refunded);
     }
 
     function _idsOf(Completion[] memory completions) private view returns (BookingId[] memory ids) {

@@ -36,13 +36,19 @@ library Push {
     /// @notice Sends ERC-20 tokens.
     /// @dev Tokens that return nothing are taken at their word; anything returned but a word of 1 is a failure.
     function token(IERC20 erc20, address to, uint256 amount, uint256 gasLimit) internal returns (bool sent) {
-        bytes memory data = abi.encodeCall(IERC20.transfer, (to, amount));
+        bytes4 selector = IERC20.transfer.selector;
         uint256 size;
         uint256 word;
         assembly ("memory-safe") {
-            sent := call(gasLimit, erc20, 0, add(data, 0x20), mload(data), 0x00, 0x20)
+            // The call's 68 bytes overlap the free memory pointer, which is put back.
+            let free := mload(0x40)
+            mstore(0x00, selector)
+            mstore(0x04, and(to, shr(96, not(0))))
+            mstore(0x24, amount)
+            sent := call(gasLimit, erc20, 0, 0x00, 0x44, 0x00, 0x20)
             size := returndatasize()
             word := mload(0x00)
+            mstore(0x40, free)
         }
         return sent && (size == 0 ? address(erc20).code.length > 0 : size >= 0x20 && word == 1);
     }

@@ -30,6 +30,10 @@ library SlotLib {
         return uint88(Slot.unwrap(slot) >> REMAINING_OFFSET);
     }
 
+    function isOpen(Slot slot) internal pure returns (bool) {
+        return Slot.unwrap(slot) >> STATE_OFFSET == uint256(State.Open);
+    }
+
     function state(Slot slot) internal pure returns (State) {
         return State(uint8(Slot.unwrap(slot) >> STATE_OFFSET));
     }

@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+// Solidity hashes a struct only by copying it first.
+/* solhint-disable no-inline-assembly */
+
 import {BookingId, Terms} from "../interfaces/IEscrow.sol";
 
 /// @title Identity and clock of a booking's terms
 /// @dev All time arithmetic is in uint256: sums cannot wrap near 2^32.
 library TermsLib {
     /// @notice The first 28 bytes of `keccak256(abi.encode(seed, terms))`, then `endsAt`.
+    /// @dev In memory the eight fields stand as `abi.encode` would lay them out: the seed is put before them for as
+    /// long as the hash takes, which saves a copy in every verb.
     function toId(Terms memory terms, bytes32 seed) internal pure returns (BookingId) {
-        uint256 digest = uint256(keccak256(abi.encode(seed, terms)));
+        uint256 digest;
+        assembly ("memory-safe") {
+            let start := sub(terms, 0x20)
+            let saved := mload(start)
+            mstore(start, seed)
+            digest := keccak256(start, 0x120)
+            mstore(start, saved)
+        }
         return BookingId.wrap(bytes32((digest & ~uint256(type(uint32).max)) | terms.endsAt));
     }
 
