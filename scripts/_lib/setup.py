@@ -94,15 +94,16 @@ def node_packages(node: Path) -> None:
 
 
 def contract_tools() -> None:
-    """Put npm's compiler where py-solc-x looks for one, and anvil beside the Python tools."""
+    """Put npm's compiler where py-solc-x looks for one, anvil and forge beside the Python tools."""
     link(VENV / "solcx" / "solc-v0.8.37", ROOT / "scripts" / "solc")
-    packaged = sorted((ROOT / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil"))
-    anvil = str(packaged[0]) if packaged else shutil.which("anvil")
-    if anvil is None:
-        raise SetupFailed(
-            "anvil is missing for this platform: install Foundry, then run this again"
-        )
-    link(BIN / "anvil", Path(anvil))
+    for tool in ("anvil", "forge"):
+        packages = (ROOT / "node_modules" / "@foundry-rs").glob(f"{tool}-*/bin/{tool}")
+        packaged = next(packages, None) or shutil.which(tool)
+        if packaged is None:
+            raise SetupFailed(
+                f"{tool} is missing for this platform: install Foundry, then run this again"
+            )
+        link(BIN / tool, Path(packaged))
 
 
 def link(place: Path, target: Path) -> None:
