@@ -1,11 +1,14 @@
 """What a token can do, and funding with it: a real token, the real Permit2, and odd ones."""
 
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
 from eth_abi import abi as eth_abi
 
 import permit2
+from aitbc.buying import payment
+from aitbc.buying.payment import await_funding, is_past, sign_for_relay
 from aitbc.chain.funding import permit_call, relayable_call, request_funding
 from aitbc.chain.token import payable_by, permit_nonce, token_domain
 from aitbc.chain.transactions import send
@@ -170,3 +173,45 @@ def test_what_was_signed_cannot_be_sent_from_fund_by_on(lab: EscrowLab) -> None:
     lab.move_to(terms.fund_by)
     with pytest.raises(ChainError, match="FundingClosed"):
         send(lab.escrow, lab.provider, relayable_call(lab.escrow, request))
+
+
+def test_a_buyer_finds_the_funding_that_somebody_else_sent(lab: EscrowLab) -> None:
+    terms = lab.terms(1_000)
+    request, since = sign_for_relay(lab.escrow, lab.buyer, terms, PayBy.AUTHORIZATION)
+    tx_hash = lab.send(lab.node.faucet, relayable_call(lab.escrow, request))
+    assert await_funding(lab.escrow, terms, since, 1) == tx_hash
+    lab.cancel(lab.provider, terms)
+    lab.move_to(terms.ends_at)
+    assert await_funding(lab.escrow, terms, since, 1) == tx_hash
+
+
+def test_a_buyer_learns_that_nobody_sent_it_from_a_confirmed_block_alone(lab: EscrowLab) -> None:
+    terms = lab.terms(1_000)
+    since = lab.web3.eth.block_number
+    lab.move_to(terms.fund_by - 1)
+    lab.move_to(terms.fund_by)
+    assert not is_past(lab.escrow, terms, 1)
+    lab.rpc("evm_mine")
+    assert is_past(lab.escrow, terms, 1)
+    with pytest.raises(ChainError, match="nothing can be paid for it any more"):
+        await_funding(lab.escrow, terms, since, 1)
+
+
+def test_a_funded_booking_is_never_called_unpaid(lab: EscrowLab) -> None:
+    """A node may show storage before it shows logs."""
+    terms = lab.terms(1_000)
+    request = request_funding(lab.escrow, lab.buyer, terms, PayBy.AUTHORIZATION)
+    lab.send(lab.node.faucet, relayable_call(lab.escrow, request))
+    lab.move_to(terms.fund_by)
+    lab.rpc("anvil_mine", 5)
+    assert not is_past(lab.escrow, terms, 1)
+
+
+def test_where_no_block_comes_it_is_not_known(
+    lab: EscrowLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = lab.terms(1_000)
+    monkeypatch.setattr(payment, "SILENCE_SECONDS", -int(terms.fund_by - time.time()) + 1)
+    with pytest.raises(ChainError, match="does not show what became") as caught:
+        await_funding(lab.escrow, terms, lab.web3.eth.block_number, 1)
+    assert "aitbc booking show" in str(caught.value.hint)

@@ -156,12 +156,26 @@ def test_what_would_fail_is_not_accepted(token_world: World, chain: Chain) -> No
     refused(world, signed(world, second), 422, "would-fail")
 
 
+# Counts down from 30,000, which takes some 800,000 gas, then takes any signature (ERC-1271).
+DEAR_WALLET = "0x620075305b6001900380600457" + "631626ba7e60e01b5f5260205ff3"
+
+
 def test_a_buyers_contract_that_burns_gas_is_not_paid_for(token_world: World) -> None:
     world = token_world
-    request = signed(world, world.quote())
-    world.node.call("anvil_setCode", world.buyer.address, "0x5b5f56")  # loops for ever
-    forged = request.model_copy(update={"signature": "0x" + "11" * 65})
-    refused(world, forged, 422, "would-fail")
+    request = signed(world, world.quote()).model_copy(update={"signature": "0x" + "11" * 65})
+    world.node.call("anvil_setCode", world.buyer.address, DEAR_WALLET)
+    assert "more than 500000 gas" in refused(world, request, 422, "would-fail")
+
+
+def test_a_buyers_contract_may_sign(token_world: World) -> None:
+    world = token_world
+    terms = world.quote()
+    request = signed(world, terms).model_copy(update={"signature": "0x1234"})
+    cheap = DEAR_WALLET.replace("62007530", "62000001")
+    world.node.call("anvil_setCode", world.buyer.address, cheap)
+    world.post("/fundings", request, 202)
+    world.restart().settle()
+    assert state(world, terms) is EscrowState.OPEN
 
 
 def test_one_payment_for_each_booking(token_world: World, permit2_allowance: None) -> None:

@@ -148,7 +148,7 @@ def await_funding(escrow: Escrow, terms: Terms, since: int, confirmations: int) 
             event = escrow.funded_event(booking_id, since)
             if event is not None:
                 return event.tx_hash
-            if _is_past(escrow, terms, booking_id, confirmations):
+            if is_past(escrow, terms, confirmations):
                 raise ChainError(
                     f"nobody sent the payment of booking {booking_id} in time: nothing was paid, "
                     "and nothing can be paid for it any more",
@@ -162,11 +162,15 @@ def await_funding(escrow: Escrow, terms: Terms, since: int, confirmations: int) 
     )
 
 
-def _is_past(escrow: Escrow, terms: Terms, booking_id: str, confirmations: int) -> bool:
-    """Whether a booking cannot be funded any more, and was not in the escrow's own storage."""
+def is_past(escrow: Escrow, terms: Terms, confirmations: int) -> bool:
+    """Whether a booking can be funded no more, and was not, by the escrow's own storage.
+
+    Storage tells a funded booking from one that never was until it starts.
+    """
     eth = escrow.web3.eth
     head = int(eth.block_number)
     confirmed = eth.get_block(max(0, head - confirmations))
     if confirmed["timestamp"] < terms.fund_by:
         return False
-    return escrow.slot(booking_id, head).state is EscrowState.NONE
+    slot = escrow.slot(terms.booking_id(escrow.domain), head)
+    return slot.state is EscrowState.NONE
