@@ -60,7 +60,7 @@ def resident(lab: EscrowLab, tmp_path: Path) -> Callable[[str], User]:
         user = User(
             role=role,
             home=tmp_path / role,
-            passphrase_file=write_secret(tmp_path / "passphrase"),
+            passphrase_file=write_secret(tmp_path / f"{role}.passphrase"),
             coordinator_url=NOWHERE,
             rpc_url=lab.node.rpc_url,
             background=[],

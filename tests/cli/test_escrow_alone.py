@@ -4,25 +4,14 @@ import time
 from collections.abc import Callable
 
 import pytest
+from homes import remember
 
-from aitbc.protocol.ids import short_booking_id
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import EscrowState
-from aitbc.records import OwnBooking, Records
 from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
-from escrow_lab import EscrowLab
+from escrow_lab import CLAIM_WINDOW, EscrowLab
 from in_process import json_here, run_here
 from local_market import User
-
-
-def remember(lab: EscrowLab, user: User, terms: Terms) -> str:
-    """Give a home the record of a booking that it paid for; its short id."""
-    booking_id = lab.id(terms)
-    record = OwnBooking(
-        domain=lab.escrow.domain, booking_id=booking_id, gpu_id="g-aaaaaa", terms=terms
-    )
-    Records(user.home).keep_booking(record)
-    return short_booking_id(booking_id)
 
 
 def fund(lab: EscrowLab, amount: int) -> Terms:
@@ -42,7 +31,13 @@ def test_the_buyer_cancels(lab: EscrowLab, buyer: User) -> None:
     before = lab.escrow.balance_of(lab.buyer.address)
     shown = json_here(buyer, "booking", "show", booking)
     assert (shown["id"], shown["amount"]) == (lab.id(terms), "1.5")
-    assert shown["on_chain"] == {"state": "open", "remaining": "1.5"}
+    assert shown["on_chain"] == {
+        "state": "open",
+        "remaining": "1.5",
+        "disputed_at": None,
+        "claim_before": terms.ends_at + CLAIM_WINDOW,
+        "reclaim_from": terms.ends_at + CLAIM_WINDOW,
+    }
     done = buyer.json("booking", "cancel", booking[:6], "--yes")
     assert (done["refunded"], done["action"], done["short_id"]) == ("1.5", "cancel", booking)
     assert lab.escrow.balance_of(lab.buyer.address) == before + 1_500_000
@@ -71,7 +66,7 @@ def test_too_early_and_too_late(lab: EscrowLab, buyer: User) -> None:
     begun = lab.terms(1_000_000, fund_by=1_000, starts_at=1_000, ends_at=2_000)
     refused = run_here(buyer, "booking", "cancel", remember(lab, buyer, begun), "--yes")
     assert_refused(refused, FAILED, "only its provider")
-    running = lab.terms(1_000_000, ends_at=int(time.time()) + 3_600)
+    running = fund(lab, 1_000_000)
     refused = run_here(buyer, "booking", "reclaim", remember(lab, buyer, running), "--yes")
     assert_refused(refused, FAILED, "can be reclaimed from")
 

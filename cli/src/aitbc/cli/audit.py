@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from aitbc.cli.app import command, group
+from aitbc.cli.arguments import checked
 from aitbc.cli.lookup import choose_booking
 from aitbc.cli.output import Format, Moment
 from aitbc.cli.session import Session
@@ -12,6 +13,7 @@ from aitbc.errors import AitbcError, CoordinatorError, InvalidInput
 from aitbc.protocol.events import BookingEvent
 from aitbc.protocol.ids import short_booking_id
 from aitbc.protocol.ledger import BookingLine
+from aitbc.protocol.types import parse_address
 from aitbc.protocol.units import format_amount
 
 if TYPE_CHECKING:
@@ -144,18 +146,14 @@ def _target(
         from aitbc.chain.escrow import open_checked
 
         market = session.market
-        checked = open_checked(rpc_url, market)
+        pinned = open_checked(rpc_url, market)
         first = market.deploy_block if from_block is None else from_block
-        return Target(checked, first, market.symbol, market.decimals)
-
-    from eth_utils.address import is_hex_address
+        return Target(pinned, first, market.symbol, market.decimals)
 
     from aitbc.audit.opening import open_foreign
     from aitbc.chain.node import node_call
 
-    if not address.startswith("0x") or not is_hex_address(address):
-        raise InvalidInput(f"--escrow: '{address}' is not an address", hint="0x and 40 hex digits")
-    foreign = open_foreign(rpc_url, address, contract)
+    foreign = open_foreign(rpc_url, checked("--escrow", parse_address, address), contract)
     with node_call("the token was read"):
         return Target(foreign, from_block or 0, *foreign.coin)
 

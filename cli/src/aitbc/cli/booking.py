@@ -1,44 +1,47 @@
-"""`aitbc booking`: follow bookings, give them up, and take unspent money back."""
+"""`aitbc booking`: follow bookings. What ends them is in `closing` and `disputing`."""
 
 import time
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from aitbc.cli import arguments
 from aitbc.cli.app import command, group
-from aitbc.cli.lookup import check_booking_id, find_booking, find_own_booking, find_terms
+from aitbc.cli.closing import (
+    WALLET_HINT,
+    IdArgument,
+    cancel,
+    read_slot,
+    reclaim,
+    times_view,
+)
+from aitbc.cli.disputing import dispute, resolve
+from aitbc.cli.lookup import check_booking_id, find_booking, find_own_booking
 from aitbc.cli.output import Moment
 from aitbc.cli.session import Session
 from aitbc.cli.views import BOOKING_COLUMNS, booking_view
-from aitbc.errors import AitbcError, ChainError, CoordinatorError, WalletError
+from aitbc.errors import AitbcError, CoordinatorError, WalletError
 from aitbc.protocol.ids import short_booking_id
 from aitbc.protocol.messages import Terms
-from aitbc.protocol.states import BookingStatus, EscrowState
+from aitbc.protocol.states import BookingStatus, phases
 from aitbc.protocol.units import format_amount
 from aitbc.protocol.wire import Booking
 from aitbc.records import OwnBooking
 
-if TYPE_CHECKING:
-    from aitbc.chain.escrow import Slot
-
 PAGE = 200
 WATCH_SECONDS = 2.0
 
-booking = group("Follow bookings, cancel them, reclaim their money.")
-
-IdArgument = Annotated[
-    str, typer.Argument(help="Full id 0x…, short id b-…, or a unique prefix.", metavar="ID")
-]
+booking = group("Follow bookings, cancel or dispute them, reclaim their money.")
 
 
 class Role(StrEnum):
-    """On whose side of a booking this wallet is."""
+    """What this wallet is to a booking; the arbiter divides every disputed one."""
 
     BUYER = "buyer"
     PROVIDER = "provider"
+    ARBITER = "arbiter"
 
 
 @command(
@@ -48,7 +51,7 @@ def list_bookings(
     session: Session,
     *,
     role: Annotated[
-        Role | None, typer.Option("--as", help="Only as one side. [default: both]")
+        Role | None, typer.Option("--as", help="Only as this. [default: buyer and provider]")
     ] = None,
     open_only: Annotated[bool, typer.Option("--open", help="Only those not closed.")] = False,
     status: Annotated[BookingStatus | None, typer.Option(help="Only those in this state.")] = None,
@@ -57,11 +60,16 @@ def list_bookings(
     """List your bookings, newest first, as the coordinator sees them."""
     market = session.market
     found: dict[str, Booking] = {}
-    for side in [role] if role else list(Role):
+    for side in [role] if role else [Role.BUYER, Role.PROVIDER]:
+        wanted = status
+        party = {side.value: session.address}
+        if side is Role.ARBITER:
+            wanted, party = status or BookingStatus.DISPUTED, {}
+            _require_arbiter(session)
         page = session.coordinator.bookings(
-            **{side.value: session.address},
+            **party,
             open=True if open_only else None,
-            status=status.value if status else None,
+            status=wanted.value if wanted else None,
             limit=limit,
         )
         found |= {item.id: item for item in page.items}
@@ -83,9 +91,12 @@ def show(session: Session, booking_id: IdArgument) -> None:
         if own is None:
             raise
         session.output.note(f"the coordinator does not help: {error}")
-        session.output.record(_recorded_view(session, own) | _on_chain(session, own.booking_id))
+        session.output.record(
+            _recorded_view(session, own) | _on_chain(session, own.booking_id, own.terms)
+        )
         return
-    session.output.record(booking_view(found, session.market) | _on_chain(session, found.id))
+    shown = booking_view(found, session.market) | _on_chain(session, found.id, found.terms)
+    session.output.record(shown)
 
 
 @command(booking, "watch", examples=["aitbc booking watch b-4t9wz2m0kc"])
@@ -123,109 +134,46 @@ def watch(
             time.sleep(interval)
 
 
-@command(booking, "cancel", examples=["aitbc booking cancel b-4t9wz2m0kc"])
-def cancel(session: Session, booking_id: IdArgument) -> None:
-    """Give a booking up: what is left of its money goes back to the buyer.
+command(booking, "cancel", examples=["aitbc booking cancel b-4t9wz2m0kc"])(cancel)
+command(booking, "dispute", examples=["aitbc booking dispute b-4t9wz2m0kc"])(dispute)
+command(
+    booking,
+    "resolve",
+    examples=[
+        "aitbc booking resolve b-4t9wz2m0kc --earned 1.25",
+        "aitbc booking resolve b-4t9wz2m0kc --percent 40",
+    ],
+)(resolve)
+command(booking, "reclaim", examples=["aitbc booking reclaim b-4t9wz2m0kc"])(reclaim)
 
-    The buyer may until it starts, the provider at any time. Needs no coordinator for a booking
-    that this home paid for.
+
+def _on_chain(session: Session, booking_id: str, terms: Terms) -> dict[str, Any]:
+    """What the escrow stores now; without a node, the reason why that is not known.
+
+    While it holds something: until when it can be claimed, and from when on reclaimed. Between
+    the two, after a dispute, is the arbiter's time.
     """
-    terms = find_terms(session, booking_id)
-    if session.address not in {terms.buyer, terms.provider}:
-        raise WalletError(
-            f"booking {booking_id} is neither bought nor provided by {session.address}",
-            hint="see 'aitbc wallet list' and 'aitbc config set wallet NAME'",
-        )
-    if session.address != terms.provider and time.time() >= terms.starts_at:
-        raise ChainError(
-            f"the booking began at {arguments.shown_time(terms.starts_at)}: only its provider "
-            "can cancel it now",
-            hint="what is not delivered comes back to you when it is settled",
-        )
-    _close(session, terms, "cancel", "Cancel the booking?")
-
-
-@command(booking, "reclaim", examples=["aitbc booking reclaim b-4t9wz2m0kc"])
-def reclaim(session: Session, booking_id: IdArgument) -> None:
-    """Send a booking's unclaimed money back to its buyer, once the claim window has passed.
-
-    Needs no coordinator for a booking that this home paid for.
-    """
-    terms = find_terms(session, booking_id)
-    opens_at = terms.ends_at + session.market.claim_window
-    if time.time() < opens_at:
-        raise ChainError(
-            f"the booking can be reclaimed from {arguments.shown_time(opens_at)}",
-            hint="until then its provider may still collect what was delivered",
-        )
-    _close(session, terms, "reclaim", "Send its money back to the buyer?")
-
-
-def _close(session: Session, terms: Terms, verb: str, question: str) -> None:
-    from aitbc.chain.transactions import send
-
-    market, output = session.market, session.output
-    booking_id = terms.booking_id(market.domain)
-    slot = _open_slot(session, booking_id)
-    refund = arguments.shown_amount(slot.remaining, market)
-    output.summary(
-        f"Booking {short_booking_id(booking_id)}",
-        {"buyer": terms.buyer, "goes back to the buyer": refund},
-    )
-    output.confirm(question)
-    escrow, account = session.escrow, session.account
-    function = escrow.functions[verb](terms.abi_values())
-    with output.progress("sending"):
-        sent = send(escrow, account, function, on_sent=lambda tx: output.note(f"sent: {tx}"))
-    output.record(
-        {
-            "id": booking_id,
-            "short_id": short_booking_id(booking_id),
-            "action": verb,
-            "tx": sent.tx_hash,
-            "refunded": format_amount(slot.remaining, market.decimals),
-            "symbol": market.symbol,
-            "buyer": terms.buyer,
-        }
-    )
-
-
-def _open_slot(session: Session, booking_id: str) -> "Slot":
-    slot = _slot(session, booking_id)
-    if slot.state is EscrowState.OPEN:
-        return slot
-    short = short_booking_id(booking_id)
-    if slot.state is EscrowState.DISPUTED:
-        raise ChainError(f"booking {short} is disputed: its arbiter decides now")
-    raise ChainError(
-        f"the escrow holds no money of booking {short}: it was never paid, or is closed already",
-        hint=f"see what happened: aitbc audit booking {booking_id}",
-    )
-
-
-def _slot(session: Session, booking_id: str) -> "Slot":
-    from aitbc.chain.node import NODE_FAILURES, node_down
-
-    escrow = session.escrow
     try:
-        return escrow.slot(booking_id)
-    except NODE_FAILURES as error:
-        raise node_down(session.rpc_url) from error
-
-
-def _on_chain(session: Session, booking_id: str) -> dict[str, Any]:
-    """What the escrow stores now; without a node, the reason why that is not known."""
-    try:
-        slot = _slot(session, booking_id)
+        slot = read_slot(session, booking_id)
     except AitbcError as error:
         session.output.note(f"the escrow was not read: {error}")
         return {"on_chain": None}
-    return {
-        "on_chain": {
-            "state": slot.state.name.lower(),
-            "remaining": format_amount(slot.remaining, session.market.decimals),
-        }
+    shown: dict[str, Any] = {
+        "state": slot.state.name.lower(),
+        "remaining": format_amount(slot.remaining, session.market.decimals),
     }
+    if slot.remaining:
+        times = phases(terms, session.market.claim_window, slot.disputed_at)
+        shown |= times_view(times, slot.disputed_at)
+    return {"on_chain": shown}
+
+
+def _require_arbiter(session: Session) -> None:
+    if session.address != session.market.arbiter:
+        raise WalletError(
+            f"the wallet in use, {session.address}, is not this market's arbiter",
+            hint=WALLET_HINT,
+        )
 
 
 def _recorded_view(session: Session, own: OwnBooking) -> dict[str, Any]:
@@ -264,6 +212,12 @@ def _line(session: Session, found: Booking) -> str:
     market = session.market
     line = f"{arguments.shown_time(int(time.time()))}  {found.status.value:<10}"
     line += f" earned {arguments.shown_amount(found.earned, market)}"
+    if found.status is BookingStatus.DISPUTED:
+        times = phases(found.terms, market.claim_window, found.disputed_at)
+        line += (
+            f", the arbiter decides from {arguments.shown_time(times.claim_before)}"
+            f" until {arguments.shown_time(times.reclaim_from)}"
+        )
     if found.status.closed:
         line += (
             f", paid {arguments.shown_amount(found.paid, market)}"

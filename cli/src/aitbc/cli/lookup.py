@@ -16,6 +16,7 @@ from aitbc.records import OwnBooking, Records, safe_id
 PAGE = 200
 MAX_SEARCHED = 5_000
 
+_WHOLE_ID = re.compile(r"0x[0-9a-f]{64}")
 _GPU_ID = re.compile(rf"g-[0-9a-z]{{{GPU_ID_CHARS}}}")
 _GPU_PREFIX = re.compile(rf"g-[0-9a-z]{{1,{GPU_ID_CHARS}}}")
 # What the coordinator's filter by name takes.
@@ -141,9 +142,34 @@ def find_own_booking(session: Session, text: str) -> OwnBooking | None:
 
 
 def find_terms(session: Session, text: str) -> Terms:
-    """A booking's terms, from one's own records, else from the coordinator, which is checked."""
+    """A booking's terms, from one's own records, else from the coordinator, which is checked.
+
+    Where that does not help, from the event by which it was funded, for a whole id.
+    """
     own = find_own_booking(session, text)
-    return own.terms if own else find_booking(session, text).terms
+    if own is not None:
+        return own.terms
+    try:
+        return find_booking(session, text).terms
+    except CoordinatorError as error:
+        terms = _funded_terms(session, text.lower())
+        if terms is None:
+            raise
+        session.output.note(f"the coordinator does not help: {error}")
+        return terms
+
+
+def _funded_terms(session: Session, booking_id: str) -> Terms | None:
+    if _WHOLE_ID.fullmatch(booking_id) is None:
+        return None
+    from aitbc.chain.node import node_call
+
+    market, escrow = session.market, session.escrow
+    with node_call("the booking's funding was looked up"):
+        funded = escrow.funded_event(booking_id, market.deploy_block)
+    if funded is None or funded.terms.booking_id(market.domain) != booking_id:
+        return None
+    return funded.terms
 
 
 def choose_booking(text: str, booking_ids: Iterable[str]) -> str:

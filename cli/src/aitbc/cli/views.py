@@ -146,6 +146,7 @@ def booking_view(booking: Booking, market: Market) -> Record:
         "used_seconds": booking.used_seconds,
         "starts_at": Moment.of(terms.starts_at),
         "ends_at": Moment.of(terms.ends_at),
+        "disputed_at": Moment.of(booking.disputed_at),
         "fund_tx": _transaction(booking, "Funded"),
         "settle_tx": _settlement(booking),
         "sent_tx": booking.settlement_tx,

@@ -2,17 +2,23 @@
 
 import getpass
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aitbc.cli.app import command, group
+from aitbc.cli.arguments import checked, shown_amount
 from aitbc.cli.session import Session
-from aitbc.errors import WalletError
+from aitbc.errors import ChainError, InvalidInput, WalletError
 from aitbc.profile import DEFAULT_WALLET
+from aitbc.protocol.types import ZERO_ADDRESS, parse_address
 from aitbc.protocol.units import NATIVE_COIN, format_amount
+from aitbc.protocol.wire import Market
 
-wallet = group("Make, import and look at wallets.")
+if TYPE_CHECKING:
+    from aitbc.chain.withdrawals import Withdrawal
+
+wallet = group("Make, import and look at wallets; fetch what is owed to them.")
 
 NameOption = Annotated[str, typer.Option("--name", help="The wallet's name.")]
 
@@ -72,6 +78,70 @@ def show(
     else:
         values |= _balances(session, address)
     session.output.record(values)
+
+
+@command(
+    wallet,
+    "withdraw",
+    examples=["aitbc wallet withdraw", "aitbc wallet withdraw --to 0x…"],
+)
+def withdraw(
+    session: Session,
+    *,
+    to: Annotated[
+        str | None, typer.Option(help="Send it there. [default: this wallet]", metavar="ADDRESS")
+    ] = None,
+) -> None:
+    """Fetch all that the escrow owes this wallet: fees, or a payment that could not be made.
+
+    Needs a node, and no coordinator.
+    """
+    market, output = session.market, session.output
+    recipient = session.address if to is None else _recipient(to, market)
+    with output.progress("asking the escrow"):
+        owed = _owed(session)
+    result: dict[str, Any] = {"account": session.address, "to": recipient, "symbol": market.symbol}
+    if not owed:
+        output.note("the escrow owes this wallet nothing")
+        output.record({**result, "withdrawn": "0", "tx": None})
+        return
+    output.summary("To withdraw:", {"amount": shown_amount(owed, market), "to": recipient})
+    output.confirm("Send it?")
+    done = _withdraw(session, recipient)
+    withdrawn = format_amount(done.amount, market.decimals)
+    output.record({**result, "withdrawn": withdrawn, "tx": done.tx_hash})
+
+
+def _withdraw(session: Session, recipient: str) -> "Withdrawal":
+    from aitbc.chain.withdrawals import withdraw as send_withdrawal
+
+    escrow, account = session.escrow, session.account
+    try:
+        with session.output.progress("waiting for the chain"):
+            return send_withdrawal(
+                escrow, account, recipient, lambda tx: session.output.note(f"sent: {tx}")
+            )
+    except ChainError as error:
+        if "Escrow_TransferFailed" not in str(error):
+            raise
+        raise ChainError(
+            f"{recipient} cannot be paid: {error}", hint="name another address: --to ADDRESS"
+        ) from error
+
+
+def _recipient(text: str, market: Market) -> str:
+    address = checked("--to", parse_address, text)
+    if address in {ZERO_ADDRESS, market.escrow, market.token}:
+        raise InvalidInput(f"--to: {address} would keep it for good", hint="name your own wallet")
+    return address
+
+
+def _owed(session: Session) -> int:
+    from aitbc.chain.node import node_call
+
+    escrow = session.escrow
+    with node_call("the wallet was read"):
+        return escrow.owed(session.address)
 
 
 def _balances(session: Session, address: str) -> dict[str, str]:

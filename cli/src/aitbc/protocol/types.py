@@ -18,9 +18,10 @@ class SolidityType(NamedTuple):
     name: str
 
 
-def _address(value: str) -> str:
+def parse_address(value: str) -> str:
+    """An address in checksum form. Raises ValueError, with a message for people."""
     if not value.startswith("0x") or not is_hex_address(value):
-        raise ValueError("not an address: expected 0x and 40 hex digits")
+        raise ValueError(f"'{value}' is not an address: expected 0x and 40 hex digits")
     return str(to_checksum_address(value))
 
 
@@ -51,7 +52,7 @@ _SIGNATURE_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^0x([0-9a-fA-F
 _to_json_string = PlainSerializer(str, return_type=str, when_used="json")
 _digits = BeforeValidator(_decimal_string)
 
-Address = Annotated[str, AfterValidator(_address), _ADDRESS_SCHEMA, SolidityType("address")]
+Address = Annotated[str, AfterValidator(parse_address), _ADDRESS_SCHEMA, SolidityType("address")]
 Bytes32 = Annotated[str, AfterValidator(_bytes32), _BYTES32_SCHEMA, SolidityType("bytes32")]
 Signature = Annotated[str, AfterValidator(_signature), _SIGNATURE_SCHEMA]
 

@@ -16,7 +16,15 @@ from aitbc.protocol.messages import (
 )
 from aitbc.protocol.pricing import Price, PricingInputs
 from aitbc.protocol.states import BookingStatus
-from aitbc.protocol.types import Address, Amount, Amount256, Bytes32, Signature, Timestamp
+from aitbc.protocol.types import (
+    ZERO_ADDRESS,
+    Address,
+    Amount,
+    Amount256,
+    Bytes32,
+    Signature,
+    Timestamp,
+)
 
 API = "/v1"
 DEFAULT_PORT = 8700
@@ -55,6 +63,11 @@ class Market(Wire):
     relays: tuple[RelayMethod, ...] = Field(
         (), description="Fundings that the coordinator sends for buyers, and pays the gas of"
     )
+
+    @property
+    def has_arbiter(self) -> bool:
+        """Whether its bookings can be disputed."""
+        return self.arbiter != ZERO_ADDRESS
 
     @property
     def domain(self) -> Domain:
