@@ -12,8 +12,8 @@ import {IERC3009} from "../interfaces/IERC3009.sol";
 abstract contract Floor {
     mapping(bytes32 id => uint256 slot) internal _slots;
 
-    event Funded(bytes32 id) anonymous;
-    event Settled(bytes32 id) anonymous;
+    event Funded(bytes32 id);
+    event Settled(bytes32 id);
 
     function _open(bytes32 id, uint256 slot) internal {
         _slots[id] = slot;

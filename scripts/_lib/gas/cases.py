@@ -54,7 +54,7 @@ class Case:
 
 RELAYED = "sent by anyone"
 BY_ATTESTER = "sent by the attester"
-SETTLE_BY_ATTESTER = partial(verbs.settle, by_attester=True)
+SETTLE = partial(verbs.settle, by_attester=True)
 
 TOKEN_CASES = (
     Case("fund_3009", f"ERC-3009, {RELAYED}", verbs.fund_3009, ratio=1.10),
@@ -62,26 +62,25 @@ TOKEN_CASES = (
     Case("fund_permit", "EIP-2612 permit, not the buyer's first", verbs.fund_permit),
     Case("fund_permit2", f"Permit2, fresh nonce word, {RELAYED}", verbs.fund_permit2, gas=129_500),
     Case("fund_many_10", "10 bookings of one buyer, each", verbs.fund_many, gas=37_000),
-    Case("settle", f"from terms, with evidence, in full, {RELAYED}", verbs.settle, ratio=1.30),
-    Case("settle_by_attester", f"as settle, {BY_ATTESTER}", SETTLE_BY_ATTESTER, ratio=1.30),
-    Case("settle_by_id", f"a batch of one id, {RELAYED}", verbs.settle_by_id, ratio=1.20),
+    Case("settle", f"from terms, with evidence, in full, {BY_ATTESTER}", SETTLE, ratio=1.30),
+    Case("settle_relayed", f"as settle, {RELAYED}", verbs.settle),
     Case(
-        "settle_by_id_by_attester",
-        f"as settle_by_id, {BY_ATTESTER}",
+        "settle_by_id",
+        f"a batch of one id, {BY_ATTESTER}",
         partial(verbs.settle_by_id, by_attester=True),
         ratio=1.20,
     ),
+    Case("settle_by_id_relayed", f"as settle_by_id, {RELAYED}", verbs.settle_by_id),
     Case(
         "lifecycle_3009",
         "fund_3009 + settle",
-        lambda market: verbs.fund_3009(market) + verbs.settle(market),
+        lambda market: verbs.fund_3009(market) + SETTLE(market),
         ratio=1.16,
     ),
     Case(
-        "lifecycle_3009_by_attester",
-        "fund_3009 + settle_by_attester",
-        lambda market: verbs.fund_3009(market) + SETTLE_BY_ATTESTER(market),
-        ratio=1.16,
+        "lifecycle_3009_relayed",
+        "fund_3009 + settle_relayed",
+        lambda market: verbs.fund_3009(market) + verbs.settle(market),
     ),
     Case("claim", f"half, attester's receipt, {RELAYED}", verbs.claim, gas=73_000),
     Case("cancel", "by the buyer, before the start", verbs.cancel, gas=59_700),
@@ -110,17 +109,12 @@ TOKEN_CASES = (
 )
 NATIVE_CASES = (
     Case("native_fund", "native coin", verbs.fund, ratio=1.16),
-    Case("native_settle", f"native coin, as settle, {RELAYED}", verbs.settle, ratio=1.38),
-    Case(
-        "native_settle_by_attester",
-        f"native coin, as settle, {BY_ATTESTER}",
-        SETTLE_BY_ATTESTER,
-        ratio=1.38,
-    ),
+    Case("native_settle", f"native coin, as settle, {BY_ATTESTER}", SETTLE, ratio=1.38),
+    Case("native_settle_relayed", f"native coin, as settle_relayed, {RELAYED}", verbs.settle),
     Case(
         "native_lifecycle",
         "native_fund + native_settle",
-        lambda market: verbs.fund(market) + verbs.settle(market),
+        lambda market: verbs.fund(market) + SETTLE(market),
     ),
 )
 
