@@ -78,6 +78,18 @@ def show(
     else:
         values |= _balances(session, address)
     session.output.record(values)
+    if values.get("coin_balance") == "0":
+        _say_what_needs_no_gas(session)
+
+
+def _say_what_needs_no_gas(session: Session) -> None:
+    relays = session.market.relays
+    session.output.hint(
+        "without coin for gas you can book, as this coordinator sends it for you; to cancel you "
+        "need some"
+        if relays
+        else "without coin for gas this wallet can send nothing: send it some coin of the chain"
+    )
 
 
 @command(
