@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -30,8 +31,13 @@ INPUTS = (
 
 def main() -> int:
     options = _parse()
+    signal.signal(signal.SIGTERM, _interrupt)
     chosen = [check for check in CHECKS if not options.check or check.name in options.check]
-    rows = [_run(check) for check in chosen]
+    try:
+        rows = [_run(check) for check in chosen]
+    except KeyboardInterrupt:
+        _say("interrupted; what was found so far is kept")
+        return 130
     if options.json:
         rows_as_json = [row.as_dict() for row in rows]
         print(json.dumps({"name": "verify", "commit": commit(*INPUTS), "rows": rows_as_json}))
@@ -92,6 +98,10 @@ def _parse() -> argparse.Namespace:
 
 def _say(what: str) -> None:
     print(f"verify: {what}", file=sys.stderr, flush=True)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

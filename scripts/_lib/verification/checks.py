@@ -46,7 +46,8 @@ def compare_trees(say: Say) -> Finding:
 
 
 def unit(say: Say) -> Finding:
-    runs = [forge.run_tests("unit", "attacks", profile=name) for name in ("default", "fast")]
+    profiles = (forge.SHIPPED, forge.UNOPTIMIZED)
+    runs = [forge.run_tests("unit", "attacks", profile=profile) for profile in profiles]
     passed = sum(len(run.passed) for run in runs)
     total = sum(len(run.tests) for run in runs)
     _say_failures(say, *runs)

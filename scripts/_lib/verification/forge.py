@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 TESTS = "tests/contracts"
+SHIPPED, UNOPTIMIZED = "default", "fast"
+"""The profiles of `foundry.toml`."""
 
 
 class ForgeError(Exception):
@@ -68,7 +70,7 @@ class TestRun:
 def run_tests(
     *folders: str,
     root: Path = ROOT,
-    profile: str = "default",
+    profile: str = SHIPPED,
     settings: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
     timeout: float | None = None,
@@ -102,7 +104,7 @@ def run_tests(
 
 
 def build(
-    *paths: str, root: Path = ROOT, profile: str = "default", options: Sequence[str] = ()
+    *paths: str, root: Path = ROOT, profile: str = SHIPPED, options: Sequence[str] = ()
 ) -> None:
     """Compile some paths.
 
@@ -115,13 +117,13 @@ def build(
 
 
 def coverage(report: Path, *, root: Path = ROOT, options: Sequence[str] = ()) -> None:
-    """Write an LCOV report of what the tests reach.
+    """Write an LCOV report of what the tests reach, in code that no optimizer has moved.
 
     Raises:
         ForgeError: the sources do not compile, or a test failed.
     """
     arguments = ("coverage", "--report", "lcov", "--report-file", str(report), *options)
-    output, errors = _forge(arguments, root, "default", {}, None)
+    output, errors = _forge(arguments, root, UNOPTIMIZED, {}, None)
     if not report.exists():
         _refuse(output + errors)
 

@@ -38,7 +38,7 @@ def read(report: Path) -> tuple[Reached, Reached]:
             path = data
         if not path.startswith("contracts/") or path.startswith(UNCOUNTED):
             continue
-        line, *_, hits = data.split(",")
+        line, hits = data.partition(",")[0], data.rpartition(",")[2]
         if kind == "DA":
             lines.add(f"{path}:{line}", hit=hits != "0")
         if kind == "BRDA":

@@ -13,7 +13,6 @@ from verification import forge
 from verification.mutants import Mutant, all_mutants
 from verification.syntax import Json
 
-PROFILE = "fast"
 COPIED = ("contracts", forge.TESTS, "foundry.toml")
 LINKED = ("node_modules", ".venv")
 STAGES = (("unit",), ("attacks", "fuzz"))
@@ -97,7 +96,9 @@ class Workshop:
         """
         out = self.folder / "trees"
         places = ("--out", str(out), "--cache-path", str(self.folder / "trees-cache"))
-        forge.build("contracts", root=self.folder, profile=PROFILE, options=("--ast", *places))
+        forge.build(
+            "contracts", root=self.folder, profile=forge.UNOPTIMIZED, options=("--ast", *places)
+        )
         trees = _trees(out)
         mutated = (path for path in trees if path.startswith("contracts/"))
         texts = {
@@ -133,7 +134,7 @@ class Workshop:
         run = forge.run_tests(
             *stage,
             root=self.folder,
-            profile=PROFILE,
+            profile=forge.UNOPTIMIZED,
             settings=SETTINGS,
             options=OPTIONS,
             timeout=timeout,
