@@ -326,12 +326,14 @@ def open_market(
     *,
     native: bool = False,
     settings: Mapping[str, str] | None = None,
+    escrow: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
     prepare: Callable[[Path, Path], None] = lambda _home, _passphrase_file: None,
 ) -> LocalMarket:
     """Start a node, make the operator's keys, deploy an escrow, and start a coordinator.
 
-    `settings` are coordinator settings without their prefix, such as `quote_seconds`.
+    `settings` are coordinator settings without their prefix, such as `quote_seconds`; `escrow`
+    are options of the deploy script, such as `--arbiter`, which by default is nobody.
     `prepare` may put keys of its own into the coordinator's home, which are then used.
     """
     node = Node(folder)
@@ -346,7 +348,7 @@ def open_market(
         }
         keys = json.loads(coordinator_command(operator, "init", "--json"))
         node.give_coin(keys["relayer"], 10**18)
-        deployment = deploy(node, folder, attester=keys["attester"], native=native)
+        deployment = deploy(node, folder, attester=keys["attester"], native=native, more=escrow)
         say(f"an escrow is deployed at {deployment['address']}, attester {keys['attester']}")
         coordinator_command(
             operator,
@@ -369,7 +371,14 @@ def coordinator_command(env: Mapping[str, str], *args: str) -> str:
     return checked([str(BIN / "aitbc-coordinator"), *args], {**clean_environment(), **env})
 
 
-def deploy(node: Node, folder: Path, *, attester: str, native: bool) -> dict[str, Any]:
+def deploy(
+    node: Node,
+    folder: Path,
+    *,
+    attester: str,
+    native: bool,
+    more: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Deploy with the project's ape script; its record of the deployment."""
     records = folder / "deployments"
     money = "--native" if native else "--test-dollar"
@@ -385,6 +394,7 @@ def deploy(node: Node, folder: Path, *, attester: str, native: bool) -> dict[str
         "--fee-recipient": str(list(node.web3.eth.accounts)[9]),
         "--fee-bps": "100",
         "--record": str(records),
+        **(more or {}),
     }
     flags = [part for option in options.items() for part in option]
     checked([str(BIN / "ape"), "run", "deploy", money, *flags], env)

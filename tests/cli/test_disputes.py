@@ -7,6 +7,7 @@ import pytest
 from eth_account import Account
 from homes import remember
 
+from aitbc.chain.escrow import Escrow
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import ARBITER_WINDOW, EscrowState, clock_cap
 from aitbc.protocol.units import format_amount, parse_amount
@@ -222,6 +223,17 @@ def test_only_the_arbiter_resolves_and_only_what_is_disputed(
     assert_refused(plain, FAILED, "is not disputed")
     listed = run_here(people["buyer"], "booking", "list", "--as", "arbiter")
     assert_refused(listed, NOT_AUTHORISED, "is not this market's arbiter")
+
+
+def test_a_node_that_names_another_booking_is_not_believed(
+    lab: EscrowLab, people: dict[str, User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, other = lab.id(running(lab)), fund(lab)
+    event = lab.escrow.funded_event(lab.id(other), lab.deploy_block)
+    monkeypatch.setattr(Escrow, "funded_event", lambda *_: event)
+    done = run_here(people["provider"], "booking", "cancel", wanted, "--yes")
+    assert_refused(done, FAILED, "cannot reach the coordinator")
+    assert lab.escrow.slot(lab.id(other)).state is EscrowState.OPEN
 
 
 def test_giving_up_what_is_disputed(lab: EscrowLab, people: dict[str, User]) -> None:
