@@ -272,7 +272,7 @@ def test_a_dispute_frees_the_gpu(world: World, coordinator: Coordinator) -> None
     assert again.starts_at < terms.ends_at
 
 
-def test_a_dispute_that_a_deep_reorg_takes_back_and_another_one(
+def test_a_dispute_that_a_deep_reorg_takes_back_is_forgotten(
     world: World, coordinator: Coordinator
 ) -> None:
     terms = served(world, coordinator, 20)

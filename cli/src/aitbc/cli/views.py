@@ -170,8 +170,8 @@ def _summary(booking: Booking, market: Market) -> Record:
 
 
 def _settlement(booking: Booking) -> str | None:
-    """The transaction that closed a settled booking: a completion's, or the last claim's."""
-    if booking.status is not BookingStatus.SETTLED:
+    """The transaction that divided a booking: a completion's, the last claim's, the arbiter's."""
+    if booking.status not in {BookingStatus.SETTLED, BookingStatus.RESOLVED}:
         return None
     return _transaction(booking, *CLOSED_BY)
 
