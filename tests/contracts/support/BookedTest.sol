@@ -39,6 +39,20 @@ abstract contract BookedTest is EscrowTest {
         return funded();
     }
 
+    /// @dev Goes on with a new escrow, of another fee and claim window.
+    function redeploy(uint256 feeBps, uint256 claimWindow) internal {
+        escrow = deploy(attester.addr, arbiter.addr, feeBps, feeRecipient.addr, claimWindow);
+        seed = escrow.seed();
+        endow(buyer.addr);
+    }
+
+    /// @dev The terms of a booking of `amount` that was just funded.
+    function fundedWith(uint88 amount) internal returns (Terms memory t) {
+        t = terms();
+        t.amount = amount;
+        fund(t);
+    }
+
     /// @dev A booking of one second that ends at `time`, which it is then.
     function fundedToEndAt(uint256 time) internal returns (Terms memory t) {
         vm.warp(time - 2);

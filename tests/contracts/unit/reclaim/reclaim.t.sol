@@ -176,6 +176,24 @@ abstract contract ReclaimTest is BookedTest {
         assertDivided(before, 0, 0, AMOUNT);
     }
 
+    function test_GivenTheDisputeWasInTheLastSecondOfAll() external {
+        booked = fundedAtTheLast();
+        vm.warp(LAST_TIME - 1);
+        dispute(booked);
+        uint256 from = LAST_TIME - 1 + WINDOW + ARBITER_WINDOW;
+
+        // it should revert until the arbiter's time has passed
+        vm.warp(from - 1);
+        expectTooEarly(from);
+        reclaim(booked);
+
+        // it should refund the buyer after that
+        vm.warp(from);
+        Books memory before = books();
+        reclaim(booked);
+        assertDivided(before, 0, 0, AMOUNT);
+    }
+
     function _expectReclaimed(uint256 refunded) private {
         vm.expectEmit(address(escrow));
         emit IEscrow.Reclaimed(idOf(booked), refunded);

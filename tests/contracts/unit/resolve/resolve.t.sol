@@ -52,6 +52,15 @@ abstract contract ResolveTest is BookedTest {
         _expectNotDisputed(State.None);
     }
 
+    function test_RevertGiven_EverythingWasClaimedAfterTheDispute() external {
+        booked = disputed();
+        claim(booked, AMOUNT, buyer);
+        vm.warp(_disputedAt() + WINDOW);
+
+        // it should revert
+        _expectNotDisputed(State.None);
+    }
+
     function test_RevertGiven_ThereIsNoArbiter() external {
         redeploy(attester.addr, address(0), feeRecipient.addr);
         booked = funded();

@@ -76,9 +76,14 @@ abstract contract SettleTest is BookedTest {
     }
 
     function test_RevertWhen_NobodySigned() external givenTheBookingIsOpen whenAStrangerSendsIt {
+        address[5] memory senders = [stranger.addr, buyer.addr, provider.addr, arbiter.addr, feeRecipient.addr];
+
         // it should revert
-        _expectUnsigned(EARNED);
-        _send(EARNED, NO_SIGNATURE);
+        for (uint256 i; i < senders.length; ++i) {
+            _expectUnsigned(EARNED);
+            vm.prank(senders[i]);
+            escrow.settle(booked, EARNED, EVIDENCE, NO_SIGNATURE);
+        }
     }
 
     function test_RevertWhen_ThePartiesOrTheArbiterSigned() external givenTheBookingIsOpen whenAStrangerSendsIt {
@@ -331,12 +336,43 @@ abstract contract SettleTest is BookedTest {
     }
 
     function _claimAndSettle(uint88 amount, uint256 claimed, uint256 earned) private {
-        Terms memory t = terms();
-        t.amount = amount;
-        fund(t);
+        Terms memory t = fundedWith(amount);
         vm.warp(t.endsAt);
         claim(t, claimed, attester);
         settle(t, earned);
+    }
+
+    function test_GivenTheLargestAmountThereIs() external {
+        uint256 amount = type(uint88).max;
+        booked = fundedWith(uint88(amount));
+        vm.warp(booked.endsAt);
+        Books memory before = books();
+        settle(booked, amount - 1);
+
+        // it should divide it exactly
+        assertDivided(before, amount - 1, fee(amount), 1);
+    }
+
+    function test_GivenTheHighestFee() external {
+        redeploy(1_000, WINDOW);
+        booked = fundedWith(1_009);
+        vm.warp(booked.endsAt);
+        Books memory before = books();
+        settle(booked, 1_009);
+
+        // it should take a tenth of what was earned
+        assertDivided(before, 1_009, 100, 0);
+    }
+
+    function test_GivenThereIsNoFee() external {
+        redeploy(0, WINDOW);
+        booked = funded();
+        vm.warp(booked.endsAt);
+        Books memory before = books();
+        settle(booked, AMOUNT);
+
+        // it should pay the provider all that was earned
+        assertDivided(before, AMOUNT, 0, 0);
     }
 
     function test_GivenTheBookingEndsAtTheLastTimeOfAll() external {

@@ -187,9 +187,7 @@ abstract contract SettleManyTest is BookedTest {
         uint256 fees;
         uint256 total;
         for (uint256 i; i < amounts.length; ++i) {
-            Terms memory t = terms();
-            t.amount = amounts[i];
-            ids.push(fund(t));
+            ids.push(idOf(fundedWith(amounts[i])));
             fees += fee(amounts[i]);
             total += amounts[i];
         }
@@ -269,6 +267,23 @@ abstract contract SettleManyTest is BookedTest {
         _settle();
 
         // it should settle the booking
+        assertDivided(before, AMOUNT, fee(AMOUNT), 0);
+    }
+
+    function test_GivenTheClaimWindowIsOneSecond() external {
+        redeploy(FEE_BPS, 1);
+        booked = funded();
+        ids.push(idOf(booked));
+
+        // it should skip the booking a second later
+        vm.warp(booked.endsAt + 1);
+        Books memory before = books();
+        _settle();
+        assertDivided(before, 0, 0, 0);
+
+        // it should settle it at its end
+        vm.warp(booked.endsAt);
+        _settle();
         assertDivided(before, AMOUNT, fee(AMOUNT), 0);
     }
 
