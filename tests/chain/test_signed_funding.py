@@ -121,6 +121,18 @@ def test_a_permit_pays_in_one_transaction_and_leaves_no_allowance(lab: EscrowLab
     assert functions.allowance(lab.buyer.address, lab.escrow.contract.address).call() == 0
 
 
+def test_a_permit_that_somebody_else_used_first_pays_all_the_same(lab: EscrowLab) -> None:
+    terms = lab.terms(1_000)
+    call = permit_call(lab.escrow, lab.buyer, terms)
+    escrow = lab.escrow.contract.address
+    permit = lab.token.functions.permit(lab.buyer.address, escrow, terms.amount, *call.args[1:])
+    lab.send(lab.node.faucet, permit)
+    with pytest.raises(ChainError, match="SenderIsNotBuyer"):
+        send(lab.escrow, lab.provider, lab.escrow.functions.fund(terms.abi_values()))
+    send(lab.escrow, lab.buyer, call)
+    assert lab.escrow.slot(lab.id(terms)).state is EscrowState.OPEN
+
+
 def test_a_token_without_erc5267_is_asked_for_name_and_version(odd: EscrowLab) -> None:
     domain = TokenDomain(
         name="USD Coin",

@@ -37,7 +37,12 @@ def _relays(session: Session, means: Means, wish: Wish) -> tuple[RelayMethod, ..
     """What the coordinator offers to send, asked only where it matters: it may change."""
     if session.market.token is None or not wish.wants_relay(means):
         return ()
-    return session.coordinator.market().relays
+    try:
+        return session.coordinator.market().relays
+    except CoordinatorError:
+        if wish.relay or means.coin == 0:
+            raise
+        return ()  # The little coin that there is may do.
 
 
 @dataclass(frozen=True, slots=True)
