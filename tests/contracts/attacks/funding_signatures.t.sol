@@ -20,6 +20,8 @@ import {Words} from "../support/Words.sol";
 /// @title Attackers who use what a buyer signed elsewhere, before it or otherwise than it meant
 abstract contract SignedFundingTest is Funding {
     uint256 internal constant OTHER_CHAIN = 1;
+    /// @dev Kept, because the optimizer would read it again after it was changed.
+    uint256 private immutable _here = block.chainid;
 
     /// @dev The answer to a signature that is not one for these terms, here and now.
     function unsigned() internal view virtual returns (bytes memory);
@@ -33,10 +35,9 @@ abstract contract SignedFundingTest is Funding {
     }
 
     function test_BringsItFromAnotherChain() external {
-        uint256 here = block.chainid;
         vm.chainId(OTHER_CHAIN);
         Call memory call_ = funding(terms());
-        vm.chainId(here);
+        vm.chainId(_here);
 
         assertRefused(call_, unsigned());
     }
