@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IEscrow, State} from "../../../../contracts/interfaces/IEscrow.sol";
 import {BookedTest} from "../../support/BookedTest.sol";
-import {Account, Books} from "../../support/EscrowTest.sol";
+import {Books} from "../../support/EscrowTest.sol";
 import {NativeMarket, TokenMarket} from "../../support/Markets.sol";
 import {vm} from "../../support/Vm.sol";
 
