@@ -7,6 +7,7 @@ import {IEscrow} from "../../../contracts/interfaces/IEscrow.sol";
 import {TestDollar} from "../../../contracts/test/TestDollar.sol";
 import {HookedDollar} from "../mocks/HookedDollar.sol";
 import {EscrowTest} from "./EscrowTest.sol";
+import {Shipped} from "./Shipped.sol";
 import {vm} from "./Vm.sol";
 
 /// @title A market in a dollar
@@ -19,6 +20,11 @@ abstract contract TokenMarket is EscrowTest {
         override
         returns (IEscrow)
     {
+        if (Shipped.wanted()) {
+            bytes memory arguments =
+                abi.encode(address(dollar), attester_, arbiter_, feeBps, feeRecipient_, claimWindow);
+            return IEscrow(Shipped.deploy("TokenEscrow", arguments));
+        }
         return new TokenEscrow(address(dollar), attester_, arbiter_, feeBps, feeRecipient_, claimWindow);
     }
 
@@ -57,6 +63,10 @@ abstract contract NativeMarket is EscrowTest {
         override
         returns (IEscrow)
     {
+        if (Shipped.wanted()) {
+            bytes memory arguments = abi.encode(attester_, arbiter_, feeBps, feeRecipient_, claimWindow);
+            return IEscrow(Shipped.deploy("NativeEscrow", arguments));
+        }
         return new NativeEscrow(attester_, arbiter_, feeBps, feeRecipient_, claimWindow);
     }
 

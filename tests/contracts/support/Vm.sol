@@ -49,8 +49,10 @@ interface Vm {
     function getNonce(address account) external view returns (uint64);
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function label(address account, string calldata name) external;
+    function envOr(string calldata name, bool fallback_) external view returns (bool);
     function readFile(string calldata path) external view returns (string memory);
     function split(string calldata text, string calldata delimiter) external pure returns (string[] memory);
+    function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
     function parseBytes(string calldata text) external pure returns (bytes memory);
 
     /* EXPECTATIONS */
