@@ -129,7 +129,9 @@ def test_a_disputed_booking_is_claimed_with_the_receipt_of_before(lab: EscrowLab
     before, after, late = (lab.receipt(terms, AMOUNT * n // 60) for n in (20, 30, 40))
     assert lab.dispute(terms, at=terms.starts_at + 30) == terms.starts_at + 30
     lab.move_to(terms.ends_at)
-    (done,) = collect(lab, plan(lab, served(lab, terms, before, after, late)))
+    # The attester's last word may be for less: what it signed before stands.
+    receipts = (before, after, late, lab.receipt(terms, 1))
+    (done,) = collect(lab, plan(lab, served(lab, terms, *receipts)))
     assert done.paid + done.fee == AMOUNT * 30 // 60
     assert lab.escrow.slot(lab.id(terms)).disputed_at == terms.starts_at + 30
     (nothing_new,) = plan(lab, served(lab, terms, before)).skipped

@@ -37,7 +37,7 @@ def evidence_problems(
             case ev.SettledInFull() if evidence.earned != line.terms.amount:
                 found.append(f"it was settled in full, the evidence proves {evidence.earned}")
     if claimed > evidence.earned:
-        # The attester signs no such receipt; the buyer may.
+        # The buyer may sign such a receipt. The attester signs none, but before it sees a dispute.
         found.append(f"claims took {claimed - evidence.earned} more than the evidence proves")
     return found
 

@@ -162,11 +162,11 @@ def _judge(escrow: Escrow, account: str, booking: ServedBooking, now: int) -> Cl
 
 
 def _best_receipt(booking: ServedBooking, cap: int) -> SignedReceipt:
-    """The newest receipt that the escrow's clock lets pass; where there is none, the newest."""
-    return next(
-        (signed for signed in reversed(booking.receipts) if signed.receipt.earned <= cap),
-        booking.receipts[-1],
-    )
+    """The receipt for the most that the escrow's clock lets pass; without one, the newest."""
+    passing = [signed for signed in booking.receipts if signed.receipt.earned <= cap]
+    if not passing:
+        return booking.receipts[-1]
+    return max(passing, key=lambda signed: signed.receipt.earned)
 
 
 def _why_nothing(slot: Slot, terms: Terms, earned: int, now: int, times: Phases) -> str | None:
