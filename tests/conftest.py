@@ -1,8 +1,12 @@
-"""The order of the tests."""
+"""The order of the tests, and how long the random ones go on."""
 
 import pytest
+from hypothesis import settings
 
-LONGEST_FIRST = ("test_conservation.py", "test_demo.py", "test_guide.py")
+settings.register_profile("deep", max_examples=2_000)
+"""For `pytest --hypothesis-profile=deep`."""
+
+LONGEST_FIRST = ("test_differential.py", "test_demo.py", "test_guide.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
