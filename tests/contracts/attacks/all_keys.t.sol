@@ -159,7 +159,7 @@ abstract contract AllKeysTest is BookedTest {
     function test_BuyerArbitratesForItself() external {
         redeploy(attester.addr, buyer.addr, feeRecipient.addr);
         booked = disputed();
-        uint256 from = block.timestamp + WINDOW;
+        uint256 from = booked.startsAt + DURATION / 2 + WINDOW;
         uint256 had = balance(buyer.addr);
         claim(booked, CLAIMED, attester);
 

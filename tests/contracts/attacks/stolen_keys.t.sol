@@ -50,13 +50,13 @@ abstract contract StolenKeysTest is BookedTest {
     }
 
     /// @dev For the provider, once the buyer has noticed and disputed: never more than the clock showed then.
-    function testFuzz_StolenAttesterPaysTheProviderOfADisputedBooking(uint256 amount, uint256 at, uint256 time)
+    function testFuzz_StolenAttesterPaysTheProviderOfADisputedBooking(uint256 amount, uint256 since, uint256 time)
         external
     {
         book(amount);
-        at = disputeAt(at);
-        vm.warp(bound(time, at, at + WINDOW - 1));
-        uint256 cap = capAt(at);
+        since = disputeAt(since);
+        vm.warp(bound(time, since, since + WINDOW - 1));
+        uint256 cap = capAt(since);
 
         expectAheadOfClock(cap + 1, cap);
         claim(booked, cap + 1, attester);
@@ -68,8 +68,8 @@ abstract contract StolenKeysTest is BookedTest {
         vm.assertEq(earnedByProvider(), cap);
 
         if (cap == booked.amount) return;
-        vm.warp(at + WINDOW);
-        expectTooLate(at + WINDOW);
+        vm.warp(since + WINDOW);
+        expectTooLate(since + WINDOW);
         claim(booked, cap, attester);
     }
 
@@ -100,15 +100,26 @@ abstract contract StolenKeysTest is BookedTest {
         resolve(booked, earned);
     }
 
-    function testFuzz_StolenArbiterIsEarlyOrLate(uint256 at, uint256 early, uint256 late, uint256 earned) external {
-        book(AMOUNT);
-        at = disputeAt(at);
+    function test_ResolvesWithoutTheArbitersKey() external {
+        booked = disputed();
+        vm.warp(booked.startsAt + DURATION / 2 + WINDOW);
+        address[4] memory others = [attester.addr, buyer.addr, provider.addr, stranger.addr];
+        for (uint256 i; i < others.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(IEscrow.Escrow_SenderIsNotArbiter.selector, others[i], arbiter.addr));
+            vm.prank(others[i]);
+            escrow.resolve(booked, AMOUNT);
+        }
+    }
 
-        vm.warp(bound(early, at, at + WINDOW - 1));
-        expectTooEarly(at + WINDOW);
+    function testFuzz_StolenArbiterIsEarlyOrLate(uint256 since, uint256 early, uint256 late, uint256 earned) external {
+        book(AMOUNT);
+        since = disputeAt(since);
+
+        vm.warp(bound(early, since, since + WINDOW - 1));
+        expectTooEarly(since + WINDOW);
         resolve(booked, earned);
-        vm.warp(bound(late, at + WINDOW + ARBITER_WINDOW, LAST_TIME));
-        expectTooLate(at + WINDOW + ARBITER_WINDOW);
+        vm.warp(bound(late, since + WINDOW + ARBITER_WINDOW, LAST_TIME));
+        expectTooLate(since + WINDOW + ARBITER_WINDOW);
         resolve(booked, earned);
     }
 
@@ -118,8 +129,8 @@ abstract contract StolenKeysTest is BookedTest {
     {
         book(amount);
         claimed = claimPart(claimed);
-        uint256 at = disputeAt(time);
-        vm.warp(bound(time, at + WINDOW, at + WINDOW + ARBITER_WINDOW - 1));
+        uint256 since = disputeAt(time);
+        vm.warp(bound(time, since + WINDOW, since + WINDOW + ARBITER_WINDOW - 1));
         earned = bound(earned, 0, booked.amount);
 
         expectEarnedAboveAmount(uint256(booked.amount) + 1, booked.amount);
@@ -134,14 +145,14 @@ abstract contract StolenKeysTest is BookedTest {
     /* BOTH KEYS */
 
     /// @dev For the provider: what the clock showed, then the rest; no more than the two take apart.
-    function testFuzz_StolenKeysPayTheProvider(uint256 amount, uint256 at) external {
+    function testFuzz_StolenKeysPayTheProvider(uint256 amount, uint256 since) external {
         book(amount);
-        at = disputeAt(at);
+        since = disputeAt(since);
 
-        claim(booked, capAt(at), attester);
-        vm.assertEq(earnedByProvider(), capAt(at));
-        if (capAt(at) == booked.amount) return;
-        vm.warp(at + WINDOW);
+        claim(booked, capAt(since), attester);
+        vm.assertEq(earnedByProvider(), capAt(since));
+        if (capAt(since) == booked.amount) return;
+        vm.warp(since + WINDOW);
         resolve(booked, booked.amount);
 
         vm.assertEq(earnedByProvider(), booked.amount);
@@ -149,14 +160,14 @@ abstract contract StolenKeysTest is BookedTest {
     }
 
     /// @dev For the buyer: as with the arbiter's key alone, since an attester can refund nothing that is disputed.
-    function testFuzz_StolenKeysRefundTheBuyer(uint256 amount, uint256 claimed, uint256 at) external {
+    function testFuzz_StolenKeysRefundTheBuyer(uint256 amount, uint256 claimed, uint256 since) external {
         book(amount);
         claimed = claimPart(claimed);
-        at = disputeAt(at);
+        since = disputeAt(since);
 
         expectNotOpen(booked, State.Disputed);
         settle(booked, 0);
-        vm.warp(at + WINDOW);
+        vm.warp(since + WINDOW);
         resolve(booked, 0);
 
         vm.assertEq(refunded(), booked.amount - claimed);
