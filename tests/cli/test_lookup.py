@@ -13,10 +13,12 @@ from offers import NOW, Offer
 from aitbc.buying.quotes import listing_digest
 from aitbc.cli.booking import Role
 from aitbc.cli.lookup import choose_booking
+from aitbc.cli.output import Moment
 from aitbc.errors import AitbcError, InvalidInput
 from aitbc.profile import Profile, save_profile
 from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.pricing import Price
+from aitbc.protocol.states import ARBITER_WINDOW
 from aitbc.protocol.wire import (
     Booking,
     BookingPage,
@@ -119,6 +121,7 @@ def booking(number: int, *, funded_at: int, starts_at: int) -> Booking:
             "terms": OFFER.quote().terms.model_copy(update=times),
             **dict.fromkeys(("used_seconds", "earned", "paid", "fee", "refunded", "remaining"), 0),
             "transactions": [funded],
+            "disputed_at": None,
             "settlement_tx": None,
         }
     )
@@ -132,4 +135,42 @@ def test_bookings_are_listed_newest_first(ask: Run, canned: Canned) -> None:
     for options, expected in (([], [newer, older]), (["--limit", "1"], [newer])):
         done = ask("booking", "list", *options, "--format", "json")
         assert [row["id"] for row in json.loads(done.stdout)] == [item.id for item in expected]
-    assert [len([a for a in canned.asked if role.value in a]) for role in Role] == [2, 2]
+    asked = {role: len([a for a in canned.asked if role.value in a]) for role in Role}
+    assert asked == {Role.BUYER: 2, Role.PROVIDER: 2, Role.ARBITER: 0}
+
+
+def test_an_arbiter_lists_everybodys_disputes(ask: Run, newcomer: User, canned: Canned) -> None:
+    market = OFFER.market.model_copy(update={"arbiter": OFFER.provider.address})
+    save_profile(newcomer.home, Profile(market=market))
+    page = BookingPage(items=[booking(1, funded_at=NOW, starts_at=NOW)], next_cursor=None)
+    canned.say("/v1/bookings", page.model_dump_json())
+    done = ask("booking", "list", "--as", "arbiter", "--format", "json")
+    assert len(json.loads(done.stdout)) == 1
+    (asked,) = canned.asked
+    assert asked.partition("?")[2] == "status=disputed&limit=50"
+
+
+def test_who_watches_is_told_when_the_arbiter_decides(
+    ask: Run, canned: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = OFFER.quote().terms
+    booking_id = terms.booking_id(OFFER.market.domain)
+    stopped = terms.starts_at + 10
+    seen = booking(1, funded_at=NOW, starts_at=NOW).model_copy(
+        update={"id": booking_id, "terms": terms, "status": "disputed", "disputed_at": stopped}
+    )
+    resolved = seen.model_copy(update={"status": "resolved", "paid": 1})
+    path = f"/v1/bookings/{booking_id}"
+    canned.say(path, seen.model_dump_json())
+    monkeypatch.setattr(
+        "aitbc.cli.booking.time.sleep", lambda _: canned.say(path, resolved.model_dump_json())
+    )
+    done = ask("booking", "watch", booking_id)
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.splitlines()
+    opens = stopped + OFFER.market.claim_window
+    assert "disputed" in first
+    assert (
+        f"the arbiter decides from {Moment(opens)} until {Moment(opens + ARBITER_WINDOW)}" in first
+    )
+    assert "resolved" in last

@@ -2,6 +2,7 @@
 
 import pytest
 from escrow_world import Coordinator, World
+from hexbytes import HexBytes
 from settling import finish
 
 from aitbc.protocol.messages import Completion, Receipt, Terms
@@ -36,6 +37,12 @@ def stop(world: World, coordinator: Coordinator, terms: Terms) -> int:
     disputed_at = world.booking(terms).disputed_at
     assert disputed_at is not None
     return disputed_at
+
+
+def verbs(world: World) -> list[str]:
+    """Of the relayer's transactions."""
+    decode = world.escrow.contract.decode_function_input
+    return [decode(HexBytes(row.calldata))[0].fn_name for row in world.transactions()]
 
 
 def test_the_relayer_claims_what_was_delivered_and_the_arbiter_divides_the_rest(
@@ -150,10 +157,7 @@ def test_no_completion_is_made_for_a_disputed_booking(
     finish(world)
     with world.context.database.read() as session:
         assert outbox.find_attestation(session, world.id_of(terms)) is None
-    assert [
-        world.escrow.contract.decode_function_input(row.calldata)[0].fn_name
-        for row in world.transactions()
-    ] == ["claim"]
+    assert verbs(world) == ["claim"]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -184,19 +188,34 @@ def test_a_completion_that_a_dispute_overtakes_poisons_no_batch(
     assert world.attestation(overtaken, CLAIM).settled
 
 
-def test_claims_go_beside_settlements(world: World, coordinator: Coordinator) -> None:
-    first = served(world, coordinator)
-    stop(world, coordinator, first)
-    second = world.quote(starts_at=first.ends_at)
-    world.fund(second)
+@pytest.mark.parametrize("claim_first", [True, False])
+def test_a_claim_goes_beside_a_settlement_and_never_with_it(
+    world: World, coordinator: Coordinator, claim_first: bool
+) -> None:
+    settled = world.quote()
+    world.fund(settled)
+    contested = world.quote(starts_at=settled.ends_at)
+    world.fund(contested)
+    world.pass_grace(settled)
     coordinator.follow()
-    world.pass_grace(second)
+    if not claim_first:
+        coordinator.settler.attest()
+    world.deliver(contested, 25)
+    stop(world, coordinator, contested)
+    pass_grace(world, contested)
     coordinator.follow()
-    coordinator.settle()
-    coordinator.settle()
-    assert world.booking(first).paid > 0
-    assert world.booking(second).status == "settled"
-    world.check_conservation(first, second)
+    coordinator.settler.attest()
+    if claim_first:
+        with world.context.database.session() as session:
+            # As when the completion had been made later.
+            outbox.find_attestation(session, world.id_of(settled)).id = 99  # type: ignore[union-attr]
+    coordinator.settler.settle()
+    assert verbs(world) == (["claim", "settleEach"] if claim_first else ["settleEach", "claim"])
+    finish(world)
+    assert world.booking(settled).status == "settled"
+    assert world.attestation(contested, CLAIM).settled
+    assert world.booking(contested).paid > 0
+    world.check_conservation(settled, contested)
 
 
 def test_what_the_provider_claimed_already_is_not_sent(
