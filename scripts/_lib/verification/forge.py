@@ -16,7 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 TESTS = "tests/contracts"
 SHIPPED, UNOPTIMIZED = "default", "fast"
-"""The profiles of `foundry.toml`."""
+"""The profiles of `foundry.toml`: with the settings of what ships; quick to compile."""
+ON_SHIPPED = {"SHIPPED": "true"}
+"""The setting with which the tests deploy the artifacts of the `aitbc` package."""
 
 
 class ForgeError(Exception):
@@ -70,7 +72,6 @@ class TestRun:
 def run_tests(
     *folders: str,
     root: Path = ROOT,
-    profile: str = SHIPPED,
     settings: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
     timeout: float | None = None,
@@ -79,7 +80,6 @@ def run_tests(
 
     Args:
         root: the tree to run in.
-        profile: the profile of `foundry.toml`.
         settings: environment variables, which override the profile.
         options: further options of `forge test`.
         timeout: the most seconds it may take.
@@ -93,7 +93,7 @@ def run_tests(
     paths = paths or (f"{TESTS}/{folders[0]}/**/*.sol" if folders else "")
     match = ("--match-path", paths) if paths else ()
     output, errors = _forge(
-        ("test", "--junit", *match, *options), root, profile, settings or {}, timeout
+        ("test", "--junit", *match, *options), root, UNOPTIMIZED, settings or {}, timeout
     )
     if "<testsuites" not in output:
         _refuse(output + errors)
@@ -104,15 +104,20 @@ def run_tests(
 
 
 def build(
-    *paths: str, root: Path = ROOT, profile: str = SHIPPED, options: Sequence[str] = ()
+    path: str,
+    *,
+    root: Path = ROOT,
+    profile: str = SHIPPED,
+    settings: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> None:
-    """Compile some paths.
+    """Compile a path.
 
     Raises:
         CompileError: a source does not compile.
     """
-    output, errors = _forge(("build", *paths, *options), root, profile, {}, None)
-    if "Compiler run failed" in output + errors or "Error" in errors.partition("\n")[0]:
+    output, errors = _forge(("build", path, *options), root, profile, settings or {}, None)
+    if "Compiler run successful" not in output and "skipped" not in output:
         _refuse(output + errors)
 
 

@@ -13,13 +13,14 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
 from verification.forge import ROOT, TESTS
 from verification.mutants import Mutant
-from verification.workshop import Outcome, Verdict, Workshop, snapshot
+from verification.workshop import Outcome, Verdict, Workshop, open_workshop, snapshot
 
 STATE = ROOT / ".build" / "mutation.json"
 SURVIVORS = ROOT / TESTS / "mutation-survivors.toml"
@@ -81,40 +82,46 @@ def run_campaign(say: Callable[[str], None], *, sample: int | None = None) -> Ca
         SurvivorsError: the list of survivors cannot be read.
     """
     explained = read_survivors(SURVIVORS)
-    with tempfile.TemporaryDirectory(prefix="aitbc-mutation-") as folder:
-        tree = snapshot(Path(folder) / "tree")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aitbc-mutation-")))
+        tree = snapshot(folder / "tree")
+        workshops = [
+            stack.enter_context(open_workshop(tree, folder / str(number)))
+            for number in range(os.cpu_count() or 1)
+        ]
         state = State(STATE, tree)
-        first = Workshop(tree).copy(Path(folder) / "0")
-        mutants = first.mutants()
+        mutants = workshops[0].mutants()
         if sample is not None:
             known = {survivor.id for survivor in explained}
             mutants = sampled([m for m in mutants if m.id not in known], sample)
         left = [mutant for mutant in mutants if state.outcome(mutant.id) is None]
         say(f"{len(mutants)} mutants, {len(mutants) - len(left)} of them known from earlier runs")
         if left:
-            first.prepare()
-            _try_all(first, left, state, say)
+            _try_all(workshops, left, state, say)
         outcomes = {mutant.id: state.outcome(mutant.id) for mutant in mutants}
     return Campaign({i: o for i, o in outcomes.items() if o is not None}, explained)
 
 
 def _try_all(
-    first: Workshop, mutants: Sequence[Mutant], state: State, say: Callable[[str], None]
+    workshops: Sequence[Workshop],
+    mutants: Sequence[Mutant],
+    state: State,
+    say: Callable[[str], None],
 ) -> None:
-    workshops: Queue[Workshop] = Queue()
-    workshops.put(first)
-    for number in range(1, os.cpu_count() or 1):
-        workshops.put(first.copy(first.folder.with_name(str(number))))
+    free: Queue[Workshop] = Queue()
+    for workshop in workshops:
+        free.put(workshop)
 
     def attempt(mutant: Mutant) -> tuple[Mutant, Outcome]:
-        workshop = workshops.get()
+        workshop = free.get()
         try:
-            return mutant, workshop.attempt(mutant)
+            return mutant, workshop.attempt(mutant, baseline)
         finally:
-            workshops.put(workshop)
+            free.put(workshop)
 
-    with ThreadPoolExecutor(workshops.qsize()) as pool:
+    with ThreadPoolExecutor(len(workshops)) as pool:
         try:
+            [baseline, *_] = pool.map(Workshop.baseline, workshops)
             attempts = [pool.submit(attempt, mutant) for mutant in mutants]
             for done, finished in enumerate(as_completed(attempts), start=1):
                 mutant, outcome = finished.result()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,6 +27,8 @@ ESCROWS = ("NativeEscrow", "TokenEscrow")
 LEAST_SECONDS = 60
 SLOWER = 10
 """So many times longer than unchanged contracts may the tests of a mutant take."""
+
+Stage = tuple[str, ...]
 
 
 class Verdict(StrEnum):
@@ -45,6 +50,15 @@ class Outcome:
     by: str = ""
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What the unchanged contracts are like."""
+
+    seconds: float
+    """How long all tests take."""
+    code: list[str]
+
+
 def snapshot(folder: Path) -> Path:
     """Copy what the contracts and their tests are made of; link the tools."""
     for name in COPIED:
@@ -59,34 +73,40 @@ def snapshot(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def open_workshop(tree: Path, folder: Path) -> Iterator[Workshop]:
+    """A copy of `tree` in `folder`, with a compiler of its own that stays loaded."""
+    shutil.copytree(tree, folder, symlinks=True)
+    socket = folder / "solc.socket"
+    command = [str(forge.ROOT / "scripts" / "solc"), "--serve", str(socket)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as compiler:
+        try:
+            while not socket.exists() and compiler.poll() is None:
+                time.sleep(0.05)
+            yield Workshop(folder, {"SOLC_SERVER": str(socket)})
+        finally:
+            compiler.terminate()
+
+
 @dataclass
 class Workshop:
     """One copy of the tree; for one thread at a time."""
 
     folder: Path
-    seconds: dict[tuple[str, ...], float] = field(default_factory=dict)
-    """How long the tests of each stage take."""
-    code: list[str] = field(default_factory=list)
-    """What the unchanged contracts compile to."""
+    settings: dict[str, str] = field(default_factory=dict)
 
-    def copy(self, folder: Path) -> Workshop:
-        """Another one, with what was compiled and learnt here."""
-        shutil.copytree(self.folder, folder, symlinks=True)
-        return replace(self, folder=folder)
-
-    def prepare(self) -> None:
-        """Run the tests on the unchanged contracts, and take the time.
+    def baseline(self) -> Baseline:
+        """Test the unchanged contracts.
 
         Raises:
             ForgeError: they do not compile, or a test fails.
         """
-        self.code = self._compiled()
-        for stage in self._stages():
-            started = time.monotonic()
-            failed = self._run(stage, None)
-            self.seconds[stage] = time.monotonic() - started
-            if failed:
+        code = self._compiled()
+        started = time.monotonic()
+        for stage in STAGES:
+            if failed := self._run(stage, None):
                 raise forge.ForgeError(f"fails without any mutant: {failed}")
+        return Baseline(time.monotonic() - started, code)
 
     def mutants(self) -> list[Mutant]:
         """Every mutant of what is deployed.
@@ -94,56 +114,52 @@ class Workshop:
         Raises:
             CompileError: a contract does not compile.
         """
-        out = self.folder / "trees"
-        places = ("--out", str(out), "--cache-path", str(self.folder / "trees-cache"))
-        forge.build(
-            "contracts", root=self.folder, profile=forge.UNOPTIMIZED, options=("--ast", *places)
-        )
-        trees = _trees(out)
-        mutated = (path for path in trees if path.startswith("contracts/"))
+        self._build("trees", forge.UNOPTIMIZED, "--ast")
+        trees = _trees(self.folder / "trees")
         texts = {
             path: (self.folder / path).read_bytes()
-            for path in mutated
-            if not path.startswith(UNMUTATED)
+            for path in trees
+            if path.startswith("contracts/") and not path.startswith(UNMUTATED)
         }
         return all_mutants(trees, texts)
 
-    def attempt(self, mutant: Mutant) -> Outcome:
+    def attempt(self, mutant: Mutant, baseline: Baseline) -> Outcome:
         """Put a mutant in place, test it, and take it out again."""
         path = self.folder / mutant.path
         source = path.read_bytes()
         path.write_bytes(mutant.apply(source))
+        own = f"unit/{mutant.place.rpartition('.')[2]}"
+        stages = ((own,), *STAGES) if self._has_tests(own) else STAGES
         try:
-            return self._verdict()
+            return self._verdict(stages, baseline)
         finally:
             path.write_bytes(source)
 
-    def _verdict(self) -> Outcome:
+    def _verdict(self, stages: tuple[Stage, ...], baseline: Baseline) -> Outcome:
         try:
-            for stage in self._stages():
-                if failed := self._run(stage, LEAST_SECONDS + SLOWER * self.seconds[stage]):
+            for stage in stages:
+                if failed := self._run(stage, LEAST_SECONDS + SLOWER * baseline.seconds):
                     return Outcome(Verdict.KILLED, failed)
+            same = self._compiled() == baseline.code
         except forge.CompileError:
             return Outcome(Verdict.INVALID)
         except TimeoutError:
             return Outcome(Verdict.KILLED, "no end")
-        return Outcome(Verdict.SAME if self._compiled() == self.code else Verdict.SURVIVED)
+        return Outcome(Verdict.SAME if same else Verdict.SURVIVED)
 
-    def _run(self, stage: tuple[str, ...], timeout: float | None) -> str:
+    def _run(self, stage: Stage, timeout: float | None) -> str:
         """The test that failed, or an empty string."""
+        present = [name for name in stage if self._has_tests(name)]
+        if not present:
+            return ""
         run = forge.run_tests(
-            *stage,
+            *present,
             root=self.folder,
-            profile=forge.UNOPTIMIZED,
-            settings=SETTINGS,
+            settings=SETTINGS | self.settings,
             options=OPTIONS,
             timeout=timeout,
         )
         return str(run.failed[0]) if run.failed else ""
-
-    def _stages(self) -> list[tuple[str, ...]]:
-        present = [tuple(name for name in stage if self._has_tests(name)) for stage in STAGES]
-        return [stage for stage in present if stage]
 
     def _has_tests(self, name: str) -> bool:
         return any((self.folder / forge.TESTS / name).rglob("*.t.sol"))
@@ -154,11 +170,20 @@ class Workshop:
         Raises:
             CompileError: it does not compile with the shipped settings.
         """
+        self._build("shipped", forge.SHIPPED, "--no-metadata")
         out = self.folder / "shipped"
-        places = ("--out", str(out), "--cache-path", str(self.folder / "shipped-cache"))
-        forge.build("contracts", root=self.folder, options=("--no-metadata", *places))
         artifacts = (out / f"{name}.sol" / f"{name}.json" for name in ESCROWS)
         return [json.loads(path.read_text())["bytecode"]["object"] for path in artifacts]
+
+    def _build(self, out: str, profile: str, option: str) -> None:
+        options = (option, "--out", out, "--cache-path", f"{out}-cache")
+        forge.build(
+            "contracts",
+            root=self.folder,
+            profile=profile,
+            settings=self.settings,
+            options=options,
+        )
 
 
 def _trees(out: Path) -> dict[str, Json]:
