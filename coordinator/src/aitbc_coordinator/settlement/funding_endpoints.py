@@ -31,11 +31,11 @@ FundingBody = Annotated[wire.FundingRequest, Body(examples=[examples.FUNDING])]
                 "funding-accepted",
             ),
             422: ("would-fail",),
-            503: ("node-unavailable",),
+            503: ("node-unavailable", "database-unavailable"),
         }
     ),
 )
-def fund(body: FundingBody, request: Request) -> wire.AcceptedFunding:
+def post_funding(body: FundingBody, request: Request) -> wire.AcceptedFunding:
     """For buyers without gas: the coordinator sends the payment of a live quote, within a budget.
 
     Which methods it sends is in the market's `relays`. The signature is good for these terms only,
