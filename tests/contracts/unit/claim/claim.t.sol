@@ -355,6 +355,18 @@ abstract contract ClaimTest is BookedTest {
         claim(booked, 1, buyer);
     }
 
+    function test_GivenTheAccountThatIsCalledNotesItsGas() external {
+        address token = escrow.token();
+        address called = token == address(0) ? provider.addr : token;
+        booked = funded();
+        // GAS PUSH0 SSTORE, then a word of 1 as the answer. GAS itself takes 2; coin comes with a stipend of 2,300.
+        vm.etch(called, hex"5a5f5560015f5260205ff3");
+        claim(booked, CLAIMED, buyer);
+
+        // it should pass on exactly the gas of a push
+        vm.assertEq(uint256(vm.load(called, 0)), token == address(0) ? 50_000 + 2_300 - 2 : 300_000 - 2);
+    }
+
     function test_GivenTheBookingEndsAtTheLastTimeOfAll() external {
         booked = fundedAtTheLast();
 
