@@ -265,6 +265,15 @@ def test_money_is_the_sum_of_events_however_often_they_are_applied(bookings: Boo
     ]
 
 
+def test_a_booking_that_was_attested_before_its_dispute_is_listed_once(bookings: Bookings) -> None:
+    terms = bookings.fund(300)
+    bookings.attest(terms, batch="a-batch")
+    bookings.apply(Disputed, booking_id=bookings.id_of(terms))
+    bookings.attest(terms)
+    shown = [(item.id, item.status, item.settlement_tx) for item in bookings.page().items]
+    assert shown == [(bookings.id_of(terms), "disputed", None)]
+
+
 def test_a_claim_of_everything_closes_a_booking(bookings: Bookings) -> None:
     terms = bookings.fund(300)
     bookings.apply(Claimed, booking_id=bookings.id_of(terms), paid=terms.amount - 5, fee=5)

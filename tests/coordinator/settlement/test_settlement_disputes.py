@@ -8,6 +8,7 @@ from settling import finish
 from aitbc.protocol.messages import Completion, Receipt, Terms
 from aitbc.protocol.metering import Evidence
 from aitbc.protocol.states import ARBITER_WINDOW, EscrowState, clock_cap
+from aitbc_coordinator.market import repository, reservations
 from aitbc_coordinator.settlement import outbox
 from aitbc_coordinator.settlement.models import AttestationKind, RelayState
 
@@ -37,6 +38,14 @@ def stop(world: World, coordinator: Coordinator, terms: Terms) -> int:
     disputed_at = world.booking(terms).disputed_at
     assert disputed_at is not None
     return disputed_at
+
+
+def is_reserved(world: World, terms: Terms) -> bool:
+    """Whether its GPU is kept for a booking."""
+    with world.context.database.read() as session:
+        quote = reservations.find_quote(session, world.id_of(terms))
+        assert quote is not None
+        return repository.reservation_of(session, quote.id) is not None
 
 
 def verbs(world: World) -> list[str]:
@@ -300,9 +309,7 @@ def test_a_dispute_that_a_deep_reorg_takes_back_is_forgotten(
     coordinator.follow()
     coordinator.settler.attest()
     assert world.attestation(terms, CLAIM).earned == terms.amount * 20 // 60
-    with world.context.database.read() as session:
-        row = outbox.find_attestation(session, world.id_of(terms), CLAIM)
-    assert row is not None
+    assert not is_reserved(world, terms)
 
     blocks = world.node.web3.eth.block_number
     depth = next(
@@ -314,6 +321,7 @@ def test_a_dispute_that_a_deep_reorg_takes_back_is_forgotten(
     coordinator.follow()
     again = world.booking(terms)
     assert (again.status in {"active", "ended"}, again.disputed_at) == (True, None)
+    assert is_reserved(world, terms)
     with world.context.database.read() as session:
         assert outbox.find_attestation(session, world.id_of(terms), CLAIM) is None
 
