@@ -146,6 +146,21 @@ def test_a_wallet_with_coin_is_sent_for_only_if_it_asks(market: LocalMarket, gpu
     assert nonce(market, buyer) == 1
 
 
+@pytest.mark.parametrize(("coin", "pays"), [(COIN, True), (1, False)])
+def test_ones_own_transaction_needs_no_coordinator(
+    market: LocalMarket, gpu_id: str, coin: int, pays: bool
+) -> None:
+    buyer = settle(market, f"alone-{coin}", coin=coin)
+    wish = ("--gpu-id", gpu_id, "--duration", "2s", "--start", f"+{next(starts)}m")
+    quote = json_here(buyer, "marketplace", "quote", *wish)
+    command = ("marketplace", "book", "--quote", quote["id"], "--yes")
+    done = run_here(buyer, *command, AITBC_COORDINATOR_URL="http://127.0.0.1:9")
+    if pays:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert_refused(done, FAILED, "not enough coin")
+
+
 def test_without_coin_and_without_relay_nothing_is_paid(market: LocalMarket, gpu_id: str) -> None:
     buyer = settle(market, "stubborn", coin=0)
     done = run_here(buyer, *book(gpu_id, "--no-relay"))

@@ -18,6 +18,7 @@ from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import EscrowState
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.errors import Conflict
+from aitbc_coordinator.serve import describe_market
 from aitbc_coordinator.settlement import funding_rows, outbox, relayer, repository
 from aitbc_coordinator.settlement.fundings import DAY_SECONDS, FUNDINGS_IN_FLIGHT, Fundings
 from aitbc_coordinator.settlement.models import Funding, RelayState, RelayTransaction
@@ -183,6 +184,20 @@ def test_one_payment_for_each_booking(token_world: World, permit2_allowance: Non
     terms = world.quote()
     ask(world, terms)
     refused(world, signed(world, terms, PayBy.PERMIT2), 409, "funding-accepted")
+
+
+def announced(world: World, **changes: Any) -> tuple[str, ...]:
+    settings = world.context.settings.model_copy(update=changes)
+    return describe_market(settings, world.escrow).relays
+
+
+def test_a_market_announces_what_it_sends(token_world: World) -> None:
+    assert announced(token_world) == (PayBy.AUTHORIZATION, PayBy.PERMIT2)
+    assert announced(token_world, relay_budget_gwei_per_day=0) == ()
+
+
+def test_a_market_in_the_chains_coin_announces_nothing(world: World) -> None:
+    assert announced(world) == ()
 
 
 def test_off_is_off(token_world: World) -> None:
