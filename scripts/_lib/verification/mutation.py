@@ -20,7 +20,7 @@ from queue import Queue
 
 from verification.forge import ROOT, TESTS
 from verification.mutants import Mutant
-from verification.workshop import Outcome, Verdict, Workshop, open_workshop, snapshot
+from verification.workshop import Baseline, Outcome, Verdict, Workshop, open_workshop, snapshot
 
 STATE = ROOT / ".build" / "mutation.json"
 SURVIVORS = ROOT / TESTS / "mutation-survivors.toml"
@@ -85,25 +85,28 @@ def run_campaign(say: Callable[[str], None], *, sample: int | None = None) -> Ca
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aitbc-mutation-")))
         tree = snapshot(folder / "tree")
-        workshops = [
-            stack.enter_context(open_workshop(tree, folder / str(number)))
-            for number in range(os.cpu_count() or 1)
-        ]
+        first = stack.enter_context(open_workshop(tree, folder / "0"))
         state = State(STATE, tree)
-        mutants = workshops[0].mutants()
+        mutants = first.mutants()
         if sample is not None:
             known = {survivor.id for survivor in explained}
             mutants = sampled([m for m in mutants if m.id not in known], sample)
         left = [mutant for mutant in mutants if state.outcome(mutant.id) is None]
         say(f"{len(mutants)} mutants, {len(mutants) - len(left)} of them known from earlier runs")
         if left:
-            _try_all(workshops, left, state, say)
+            baseline = first.baseline()
+            others = [
+                stack.enter_context(open_workshop(first.folder, folder / str(number)))
+                for number in range(1, os.cpu_count() or 1)
+            ]
+            _try_all([first, *others], baseline, left, state, say)
         outcomes = {mutant.id: state.outcome(mutant.id) for mutant in mutants}
     return Campaign({i: o for i, o in outcomes.items() if o is not None}, explained)
 
 
 def _try_all(
     workshops: Sequence[Workshop],
+    baseline: Baseline,
     mutants: Sequence[Mutant],
     state: State,
     say: Callable[[str], None],
@@ -121,7 +124,6 @@ def _try_all(
 
     with ThreadPoolExecutor(len(workshops)) as pool:
         try:
-            [baseline, *_] = pool.map(Workshop.baseline, workshops)
             attempts = [pool.submit(attempt, mutant) for mutant in mutants]
             for done, finished in enumerate(as_completed(attempts), start=1):
                 mutant, outcome = finished.result()

@@ -22,6 +22,7 @@ STAGES = (("unit",), ("attacks", "fuzz"))
 """The quick tests first: most mutants go no further."""
 SETTINGS = {"FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_FUZZ_SEED": "0x1"}
 OPTIONS = ("--fail-fast", "--threads", "1")
+SOCKET = "solc.socket"
 UNMUTATED = ("contracts/test/", "contracts/interfaces/")
 ESCROWS = ("NativeEscrow", "TokenEscrow")
 LEAST_SECONDS = 60
@@ -76,8 +77,9 @@ def snapshot(folder: Path) -> Path:
 @contextmanager
 def open_workshop(tree: Path, folder: Path) -> Iterator[Workshop]:
     """A copy of `tree` in `folder`, with a compiler of its own that stays loaded."""
-    shutil.copytree(tree, folder, symlinks=True)
-    socket = folder / "solc.socket"
+    ignored = shutil.ignore_patterns(SOCKET)
+    shutil.copytree(tree, folder, symlinks=True, ignore=ignored)
+    socket = folder / SOCKET
     command = [str(forge.ROOT / "scripts" / "solc"), "--serve", str(socket)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as compiler:
         try:
