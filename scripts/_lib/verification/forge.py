@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 TESTS = "tests/contracts"
+FORGE = ROOT / ".venv" / "bin" / "forge"
 SHIPPED, UNOPTIMIZED = "default", "fast"
 """The profiles of `foundry.toml`: with the settings of what ships; quick to compile."""
 ON_SHIPPED = {"SHIPPED": "true"}
@@ -152,7 +153,7 @@ def _forge(
         tempfile.TemporaryFile("w+") as output,
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            ["forge", *arguments],
+            [str(FORGE), *arguments],
             cwd=root,
             env=environment,
             stdin=subprocess.DEVNULL,

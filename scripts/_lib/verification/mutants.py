@@ -1,44 +1,13 @@
-"""Mutants of the contracts: each has one small fault, which the tests should notice.
-
-They are made from the compiler's syntax tree, one operator at a time: relations at and around
-their bounds, arithmetic, logic, constants, deleted statements and modifiers, swapped arguments,
-and names in place of others of the same type.
-"""
+"""Mutants of the contracts: each has one small fault, which the tests should notice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from verification.syntax import Json, Node, walk
-
-RELATIONS = {
-    "<": ("<=", "!="),
-    "<=": ("<", "=="),
-    ">": (">=", "!="),
-    ">=": (">", "=="),
-    "==": ("<=", ">="),
-    "!=": ("<", ">"),
-}
-"""What a relation of numbers becomes, beside a constant: enough to imply every other relation."""
-SAME_AT_ZERO = {("==", "<="), ("!=", ">"), (">", "!=")}
-"""Of a number without sign and 0, these say the same."""
-EXTREMES = {"<": "false", "<=": "true", ">": "false", ">=": "true", "==": "false", "!=": "true"}
-OPPOSITES = {"==": "!=", "!=": "=="}
-ARITHMETIC = {"+": "-", "-": "+", "*": "/", "/": "*", "&": "|", "|": "&", "<<": ">>", ">>": "<<"}
-ASSIGNMENTS = {"+=": ("-=", "="), "-=": ("+=", "=")}
-STATEMENTS = (
-    *("ExpressionStatement", "EmitStatement", "RevertStatement", "Return", "Continue", "Break"),
-    *("TryStatement", "YulAssignment", "YulExpressionStatement"),
-)
-TWINS = {"min": "max", "max": "min"}
-COMMUTATIVE = {"min", "max", "add", "mul"}
-ENCODERS = {"abi.encode", "abi.encodePacked"}
-"""They take values of any type, in any order."""
-
-Changes = Iterator[tuple[Node, str]]
+from verification.operators import CHANGES, DELETED
+from verification.syntax import Json, Node, Source, walk
 
 
 @dataclass(frozen=True)
@@ -58,55 +27,12 @@ class Mutant:
         """The same for as long as the changed lines stay."""
         return f"{self.place}: {self.was} → {self.becomes}"
 
+    @property
+    def drops_guard(self) -> bool:
+        return self.was.startswith("require(") and self.becomes == DELETED
+
     def apply(self, source: bytes) -> bytes:
         return source[: self.start] + self.replacement.encode() + source[self.end :]
-
-
-class Source:
-    """A source file and the names that the mutants of its nodes may use."""
-
-    def __init__(self, path: str, text: bytes, tree: Json, declared: Mapping[int, Json]) -> None:
-        self.path = path
-        self.text = text
-        self.nodes = list(walk(tree))
-        self.declared = declared
-
-    def code(self, node: Node) -> str:
-        return self.text[node.start : node.end].decode()
-
-    def mutants(self) -> Iterator[Mutant]:
-        seen: set[tuple[int, int, str]] = set()
-        for node in self.nodes:
-            for change in CHANGES:
-                for changed, replacement in change(self, node):
-                    mutant = self._mutant(changed, replacement)
-                    key = (mutant.start, mutant.end, replacement)
-                    if mutant.was != mutant.becomes and key not in seen:
-                        seen.add(key)
-                        yield mutant
-
-    def _mutant(self, node: Node, replacement: str) -> Mutant:
-        start, end = node.start, self._end(node, replacement)
-        first = self.text.rfind(b"\n", 0, start) + 1
-        last = self.text.find(b"\n", end)
-        before, after = self.text[first:start].decode(), self.text[end:last].decode()
-        was = _one_line(self.text[first:last].decode())
-        becomes = _one_line(before + replacement + after)
-        return Mutant(self.path, node.place, start, end, replacement, was, becomes)
-
-    def _end(self, node: Node, replacement: str) -> int:
-        """A statement is deleted with its semicolon."""
-        alone = replacement == "{}" and self.text[node.end : node.end + 1] == b";"
-        return node.end + alone
-
-    def same_kind(self, node: Node) -> Iterator[str]:
-        """What else of the same type the contract has declared: a variable, a function."""
-        own = self.declared.get(node.json.get("referencedDeclaration", 0))
-        if own is None or own["nodeType"] not in {"VariableDeclaration", "FunctionDefinition"}:
-            return
-        for other in self.declared.values():
-            if other is not own and _alike(own, other):
-                yield other["name"]
 
 
 def all_mutants(trees: Mapping[str, Json], sources: Mapping[str, bytes]) -> list[Mutant]:
@@ -125,7 +51,7 @@ def all_mutants(trees: Mapping[str, Json], sources: Mapping[str, bytes]) -> list
     found = [
         mutant
         for path, text in sorted(sources.items())
-        for mutant in Source(path, text, trees[path], declared).mutants()
+        for mutant in _mutants(Source(path, text, trees[path], declared))
     ]
     return list(_numbered(found))
 
@@ -138,219 +64,32 @@ def _numbered(mutants: Sequence[Mutant]) -> Iterator[Mutant]:
         yield mutant if nth == 1 else Mutant(**fields | {"becomes": f"{mutant.becomes} ({nth})"})
 
 
-def relations(source: Source, node: Node) -> Changes:
-    operator = node.json.get("operator")
-    if node.kind != "BinaryOperation" or operator not in RELATIONS:
-        return
-    left, right = _operands(source, node)
-    if node.child("leftExpression").type.startswith(("uint", "int")):
-        for other in RELATIONS[operator]:
-            at_zero = right == "0" and (operator, other) in SAME_AT_ZERO
-            counts_up = other == "!=" and node.is_child("condition", "ForStatement")
-            if not at_zero and not counts_up:
-                yield node, f"{left} {other} {right}"
-    else:
-        yield node, f"{left} {OPPOSITES.get(operator, operator)} {right}"
-    yield node, EXTREMES[operator]
+def _mutants(source: Source) -> Iterator[Mutant]:
+    seen: set[tuple[int, int, str]] = set()
+    for node in source.nodes:
+        for change in CHANGES:
+            for changed, replacement in change(source, node):
+                mutant = _mutant(source, changed, replacement)
+                key = (mutant.start, mutant.end, replacement)
+                if mutant.was != mutant.becomes and key not in seen:
+                    seen.add(key)
+                    yield mutant
 
 
-def arithmetic(source: Source, node: Node) -> Changes:
-    operator = node.json.get("operator")
-    if node.kind != "BinaryOperation" or operator not in ARITHMETIC or node.is_constant:
-        return
-    left, right = _operands(source, node)
-    yield node, f"{left} {ARITHMETIC[operator]} {right}"
-    yield node, left
-    yield node, right
-    if operator in {"-", "/"}:
-        yield node, f"{right} {operator} {left}"
+def _mutant(source: Source, node: Node, replacement: str) -> Mutant:
+    start, end = node.start, _end(source, node, replacement)
+    first = source.text.rfind(b"\n", 0, start) + 1
+    last = source.text.find(b"\n", end)
+    before, after = source.text[first:start].decode(), source.text[end:last].decode()
+    was = _one_line(source.text[first:last].decode())
+    becomes = _one_line(before + replacement + after)
+    return Mutant(source.path, node.place, start, end, replacement, was, becomes)
 
 
-def logic(source: Source, node: Node) -> Changes:
-    operator = node.json.get("operator")
-    if node.kind == "BinaryOperation" and operator in {"&&", "||"}:
-        left, right = _operands(source, node)
-        yield node, f"{left} {'||' if operator == '&&' else '&&'} {right}"
-        yield node, left
-        yield node, right
-    if node.kind == "IfStatement":
-        yield node.child("condition"), "true"
-        yield node.child("condition"), "false"
-    if node.kind == "Conditional":
-        yield node, source.code(node.child("trueExpression"))
-        yield node, source.code(node.child("falseExpression"))
-
-
-def negations(source: Source, node: Node) -> Changes:
-    """What is true or false by itself: a call, a name. Relations have their own mutants."""
-    if node.kind in {"FunctionCall", "Identifier"} and node.type == "bool":
-        yield node, f"!{source.code(node)}"
-    if node.kind == "Literal" and node.type == "bool":
-        yield node, "false" if node.json["value"] == "true" else "true"
-
-
-def unary(source: Source, node: Node) -> Changes:
-    if node.kind != "UnaryOperation":
-        return
-    operand, operator = source.code(node.child("subExpression")), node.json["operator"]
-    if operator in {"!", "~", "-"}:
-        yield node, operand
-    if operator in {"++", "--"}:
-        other = "--" if operator == "++" else "++"
-        prefix = node.json["prefix"]
-        yield node, f"{other}{operand}" if prefix else f"{operand}{other}"
-        if node.parent.kind != "ExpressionStatement":
-            yield node, f"{operand}{operator}" if prefix else f"{operator}{operand}"
-
-
-def assignments(source: Source, node: Node) -> Changes:
-    if node.kind == "Assignment":
-        left, right = (source.code(node.child(side)) for side in ("leftHandSide", "rightHandSide"))
-        for operator in ASSIGNMENTS.get(node.json["operator"], ()):
-            yield node, f"{left} {operator} {right}"
-    if node.kind == "VariableDeclarationStatement" and node.json.get("initialValue"):
-        declarations = node.children("declarations")
-        if len(declarations) == 1:
-            yield node, source.code(declarations[0])
-
-
-def deletions(_source: Source, node: Node) -> Changes:
-    loop_step = node.is_child("loopExpression", "ForStatement")
-    if node.kind in STATEMENTS and not loop_step:
-        yield node, "" if node.kind.startswith("Yul") else "{}"
-    if node.kind == "ModifierInvocation" and not node.children("arguments"):
-        yield node, ""
-
-
-def constants(source: Source, node: Node) -> Changes:
-    code = source.code(node)
-    if node.kind == "YulLiteral":
-        value = int(node.json["value"], 0)
-        yield node, str(value + 1)
-        if value > 0:
-            yield node, "0"
-    elif node.kind != "Literal":
-        return
-    elif node.json["kind"] == "string":
-        yield node, f'{code[:-1]}_"'
-    elif node.type.startswith("address"):
-        yield node, "address(1)"
-    elif node.json["kind"] == "number":
-        yield node, f"({code} + 1)"
-        if int(node.json["value"].replace("_", ""), 0) > 0:
-            yield node, f"({code} - 1)"
-
-
-def swaps(source: Source, node: Node) -> Changes:
-    """Two neighbours among the arguments change places, where the compiler may allow it."""
-    if node.kind not in {"FunctionCall", "ModifierInvocation", "YulFunctionCall"}:
-        return
-    called = source.code(node).partition("(")[0]
-    if called.rpartition(".")[2] in COMMUTATIVE:
-        return
-    untyped = called in ENCODERS or node.kind.startswith("Yul")
-    for left, right in pairwise(node.children("arguments")):
-        if untyped or _exchangeable(left.type, right.type):
-            between = source.text[left.end : right.start].decode()
-            swapped = f"{source.code(right)}{between}{source.code(left)}"
-            yield _span(left, right), swapped
-
-
-def names(source: Source, node: Node) -> Changes:
-    """Another name of the same type: a member, a state variable, a function."""
-    if node.kind == "MemberAccess":
-        member, base = node.json["memberName"], source.code(node.child("expression"))
-        owner = source.declared.get(_declaration_of(source, node.child("expression")), {})
-        if member in TWINS:
-            yield node, f"{base}.{TWINS[member]}"
-        for other in owner.get("members", ()):
-            if other["name"] != member and _member_type(other) in {None, node.type}:
-                yield node, f"{base}.{other['name']}"
-    if node.kind == "Identifier":
-        for name in source.same_kind(node):
-            yield node, name
-
-
-def casts(source: Source, node: Node) -> Changes:
-    """A number keeps the bits that it would lose."""
-    if node.kind == "FunctionCall" and node.json["kind"] == "typeConversion":
-        [argument] = node.children("arguments")
-        if 0 < _bits(node.type) < _bits(argument.type):
-            yield node, source.code(argument)
-
-
-CHANGES: tuple[Callable[[Source, Node], Changes], ...] = (
-    *(relations, arithmetic, logic, negations, unary, assignments),
-    *(deletions, constants, swaps, names, casts),
-)
-
-
-def _operands(source: Source, node: Node) -> tuple[str, str]:
-    return (
-        source.code(node.child("leftExpression")),
-        source.code(node.child("rightExpression")),
-    )
-
-
-def _exchangeable(left: str, right: str) -> bool:
-    numbers = all(type_.startswith(("uint", "int_const")) for type_ in (left, right))
-    return left == right or numbers
-
-
-def _bits(type_: str) -> int:
-    """The width of an unsigned number; 0 of anything else."""
-    width = type_.removeprefix("uint")
-    return int(width) if width.isdigit() else 0
-
-
-def _span(first: Node, last: Node) -> Node:
-    return Node(first.json | {"src": f"{first.start}:{last.end - first.start}:0"}, first.above)
-
-
-def _declaration_of(source: Source, expression: Node) -> int:
-    """The id of the struct or enum that an expression's members belong to, or 0."""
-    found = expression.json.get("referencedDeclaration")
-    declared = source.declared.get(found, {}) if found else {}
-    if declared.get("nodeType") == "EnumDefinition":
-        return int(declared["id"])
-    if not expression.type.startswith("struct "):
-        return 0
-    name = expression.type.removeprefix("struct ").rpartition(".")[2]
-    structs = (d for d in source.declared.values() if d["nodeType"] == "StructDefinition")
-    return next((int(d["id"]) for d in structs if d["name"] == name), 0)
-
-
-def _member_type(member: Json) -> str | None:
-    """The type of a struct's member; None for a value of an enum, which has no other type."""
-    if member["nodeType"] == "EnumValue":
-        return None
-    return str(member["typeDescriptions"]["typeString"])
-
-
-def _alike(own: Json, other: Json) -> bool:
-    keys = ("nodeType", "scope", "stateVariable", "mutability", "stateMutability", "scope_kind")
-    same = all(own.get(key) == other.get(key) for key in keys) and _type(own) == _type(other)
-    state = bool(own.get("stateVariable")) and own["scope_kind"] == "ContractDefinition"
-    return same and (state or _is_inner_function(own, other))
-
-
-def _is_inner_function(own: Json, other: Json) -> bool:
-    inner = {"internal", "private"}
-    return (
-        own["nodeType"] == "FunctionDefinition"
-        and own["visibility"] in inner
-        and other["visibility"] in inner
-        and len(own["parameters"]["parameters"]) > 0
-    )
-
-
-def _type(declaration: Json) -> object:
-    if declaration["nodeType"] != "FunctionDefinition":
-        return declaration.get("typeDescriptions", {}).get("typeString")
-    return [
-        [p["typeDescriptions"]["typeString"] for p in declaration[side]["parameters"]]
-        for side in ("parameters", "returnParameters")
-    ]
+def _end(source: Source, node: Node, replacement: str) -> int:
+    """A statement is deleted with its semicolon."""
+    alone = replacement == DELETED and source.text[node.end : node.end + 1] == b";"
+    return node.end + alone
 
 
 def _one_line(code: str) -> str:

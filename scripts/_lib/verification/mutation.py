@@ -11,16 +11,17 @@ import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Queue
 
 from verification.forge import ROOT, TESTS
 from verification.mutants import Mutant
-from verification.workshop import Baseline, Outcome, Verdict, Workshop, open_workshop, snapshot
+from verification.workshop import STAGES, UNIT, Outcome, Verdict, Workshop, open_workshop, snapshot
 
 STATE = ROOT / ".build" / "mutation.json"
 SURVIVORS = ROOT / TESTS / "mutation-survivors.toml"
@@ -74,8 +75,8 @@ class Campaign:
         return [survivor.id for survivor in self.explained if survivor.id not in survived]
 
 
-def run_campaign(say: Callable[[str], None], *, sample: int | None = None) -> Campaign:
-    """Try every mutant, or a sample of them that stays the same while the contracts do.
+def run_campaign(say: Callable[[str], None], *, guards_only: bool = False) -> Campaign:
+    """Try every mutant; or only those that drop a guard, on the unit tests alone.
 
     Raises:
         ForgeError: the unchanged contracts do not pass their tests.
@@ -88,25 +89,26 @@ def run_campaign(say: Callable[[str], None], *, sample: int | None = None) -> Ca
         first = stack.enter_context(open_workshop(tree, folder / "0"))
         state = State(STATE, tree)
         mutants = first.mutants()
-        if sample is not None:
-            known = {survivor.id for survivor in explained}
-            mutants = sampled([m for m in mutants if m.id not in known], sample)
+        if guards_only:
+            mutants = [mutant for mutant in mutants if mutant.drops_guard]
+        stages = (UNIT,) if guards_only else STAGES
         left = [mutant for mutant in mutants if state.outcome(mutant.id) is None]
         say(f"{len(mutants)} mutants, {len(mutants) - len(left)} of them known from earlier runs")
         if left:
-            baseline = first.baseline()
+            seconds = first.test(stages)
             others = [
                 stack.enter_context(open_workshop(first.folder, folder / str(number)))
                 for number in range(1, os.cpu_count() or 1)
             ]
-            _try_all([first, *others], baseline, left, state, say)
+            attempt = partial(Workshop.attempt, stages=stages, seconds=seconds)
+            _try_all([first, *others], attempt, left, state, say)
         outcomes = {mutant.id: state.outcome(mutant.id) for mutant in mutants}
     return Campaign({i: o for i, o in outcomes.items() if o is not None}, explained)
 
 
 def _try_all(
     workshops: Sequence[Workshop],
-    baseline: Baseline,
+    attempt: Callable[[Workshop, Mutant], Outcome],
     mutants: Sequence[Mutant],
     state: State,
     say: Callable[[str], None],
@@ -115,16 +117,16 @@ def _try_all(
     for workshop in workshops:
         free.put(workshop)
 
-    def attempt(mutant: Mutant) -> tuple[Mutant, Outcome]:
+    def attempt_in_turn(mutant: Mutant) -> tuple[Mutant, Outcome]:
         workshop = free.get()
         try:
-            return mutant, workshop.attempt(mutant, baseline)
+            return mutant, attempt(workshop, mutant)
         finally:
             free.put(workshop)
 
     with ThreadPoolExecutor(len(workshops)) as pool:
         try:
-            attempts = [pool.submit(attempt, mutant) for mutant in mutants]
+            attempts = [pool.submit(attempt_in_turn, mutant) for mutant in mutants]
             for done, finished in enumerate(as_completed(attempts), start=1):
                 mutant, outcome = finished.result()
                 state.keep(mutant.id, outcome)
@@ -135,11 +137,6 @@ def _try_all(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def sampled(mutants: Iterable[Mutant], count: int) -> list[Mutant]:
-    """Some mutants of all places, the same ones each time."""
-    return sorted(mutants, key=lambda m: hashlib.sha256(m.id.encode()).digest())[:count]
 
 
 class SurvivorsError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,3 +82,51 @@ def walk(json: Any, above: Sequence[Node] = ()) -> Iterator[Node]:
         for value in json.values():
             if isinstance(value, dict | list):
                 yield from walk(value, above)
+
+
+class Source:
+    """A source file and the names that the mutants of its nodes may use."""
+
+    def __init__(self, path: str, text: bytes, tree: Json, declared: Mapping[int, Json]) -> None:
+        self.path = path
+        self.text = text
+        self.nodes = list(walk(tree))
+        self.declared = declared
+
+    def code(self, node: Node) -> str:
+        return self.text[node.start : node.end].decode()
+
+    def same_kind(self, node: Node) -> Iterator[str]:
+        """What else of the same type the contract has declared: a variable, a function."""
+        own = self.declared.get(node.json.get("referencedDeclaration", 0))
+        if own is None or own["nodeType"] not in {"VariableDeclaration", "FunctionDefinition"}:
+            return
+        for other in self.declared.values():
+            if other is not own and _alike(own, other):
+                yield other["name"]
+
+
+def _alike(own: Json, other: Json) -> bool:
+    keys = ("nodeType", "scope", "stateVariable", "mutability", "stateMutability", "scope_kind")
+    same = all(own.get(key) == other.get(key) for key in keys) and _type(own) == _type(other)
+    state = bool(own.get("stateVariable")) and own["scope_kind"] == "ContractDefinition"
+    return same and (state or _is_inner_function(own, other))
+
+
+def _is_inner_function(own: Json, other: Json) -> bool:
+    inner = {"internal", "private"}
+    return (
+        own["nodeType"] == "FunctionDefinition"
+        and own["visibility"] in inner
+        and other["visibility"] in inner
+        and len(own["parameters"]["parameters"]) > 0
+    )
+
+
+def _type(declaration: Json) -> object:
+    if declaration["nodeType"] != "FunctionDefinition":
+        return declaration.get("typeDescriptions", {}).get("typeString")
+    return [
+        [p["typeDescriptions"]["typeString"] for p in declaration[side]["parameters"]]
+        for side in ("parameters", "returnParameters")
+    ]

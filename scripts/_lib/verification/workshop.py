@@ -6,10 +6,11 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from verification import forge
@@ -18,7 +19,10 @@ from verification.syntax import Json
 
 COPIED = ("contracts", forge.TESTS, "foundry.toml")
 LINKED = ("node_modules", ".venv")
-STAGES = (("unit",), ("attacks", "fuzz"))
+Stage = tuple[str, ...]
+"""Folders of tests that are run together."""
+UNIT: Stage = ("unit",)
+STAGES = (UNIT, ("attacks", "fuzz"))
 """The quick tests first: most mutants go no further."""
 SETTINGS = {"FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_FUZZ_SEED": "0x1"}
 OPTIONS = ("--fail-fast", "--threads", "1")
@@ -28,8 +32,6 @@ ESCROWS = ("NativeEscrow", "TokenEscrow")
 LEAST_SECONDS = 60
 SLOWER = 10
 """So many times longer than unchanged contracts may the tests of a mutant take."""
-
-Stage = tuple[str, ...]
 
 
 class Verdict(StrEnum):
@@ -49,15 +51,6 @@ class Outcome:
 
     verdict: Verdict
     by: str = ""
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What the unchanged contracts are like."""
-
-    seconds: float
-    """How long all tests take."""
-    code: list[str]
 
 
 def snapshot(folder: Path) -> Path:
@@ -95,20 +88,19 @@ class Workshop:
     """One copy of the tree; for one thread at a time."""
 
     folder: Path
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str]
 
-    def baseline(self) -> Baseline:
-        """Test the unchanged contracts.
+    def test(self, stages: Sequence[Stage]) -> float:
+        """Test the unchanged contracts; how many seconds that takes.
 
         Raises:
             ForgeError: they do not compile, or a test fails.
         """
-        code = self._compiled()
         started = time.monotonic()
-        for stage in STAGES:
+        for stage in stages:
             if failed := self._run(stage, None):
                 raise forge.ForgeError(f"fails without any mutant: {failed}")
-        return Baseline(time.monotonic() - started, code)
+        return time.monotonic() - started
 
     def mutants(self) -> list[Mutant]:
         """Every mutant of what is deployed.
@@ -125,29 +117,40 @@ class Workshop:
         }
         return all_mutants(trees, texts)
 
-    def attempt(self, mutant: Mutant, baseline: Baseline) -> Outcome:
-        """Put a mutant in place, test it, and take it out again."""
+    def attempt(self, mutant: Mutant, stages: Sequence[Stage], seconds: float) -> Outcome:
+        """Put a mutant in place, test it, and take it out again.
+
+        Args:
+            stages: which tests, one group after the other.
+            seconds: how long they take on the unchanged contracts.
+        """
+        own = f"unit/{mutant.place.rpartition('.')[2]}"
+        timeout = LEAST_SECONDS + SLOWER * seconds
+        with self._changed(mutant):
+            try:
+                for stage in ((own,), *stages):
+                    if failed := self._run(stage, timeout):
+                        return Outcome(Verdict.KILLED, failed)
+                code = self._compiled()
+            except forge.CompileError:
+                return Outcome(Verdict.INVALID)
+            except TimeoutError:
+                return Outcome(Verdict.KILLED, "no end")
+        return Outcome(Verdict.SAME if code == self._unchanged else Verdict.SURVIVED)
+
+    @contextmanager
+    def _changed(self, mutant: Mutant) -> Iterator[None]:
         path = self.folder / mutant.path
         source = path.read_bytes()
         path.write_bytes(mutant.apply(source))
-        own = f"unit/{mutant.place.rpartition('.')[2]}"
-        stages = ((own,), *STAGES) if self._has_tests(own) else STAGES
         try:
-            return self._verdict(stages, baseline)
+            yield
         finally:
             path.write_bytes(source)
 
-    def _verdict(self, stages: tuple[Stage, ...], baseline: Baseline) -> Outcome:
-        try:
-            for stage in stages:
-                if failed := self._run(stage, LEAST_SECONDS + SLOWER * baseline.seconds):
-                    return Outcome(Verdict.KILLED, failed)
-            same = self._compiled() == baseline.code
-        except forge.CompileError:
-            return Outcome(Verdict.INVALID)
-        except TimeoutError:
-            return Outcome(Verdict.KILLED, "no end")
-        return Outcome(Verdict.SAME if same else Verdict.SURVIVED)
+    @cached_property
+    def _unchanged(self) -> list[str]:
+        return self._compiled()
 
     def _run(self, stage: Stage, timeout: float | None) -> str:
         """The test that failed, or an empty string."""
