@@ -362,42 +362,41 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         return "";
     }
 
-    /// @dev The attester is tried before the buyer, so that the clock binds whoever is both.
+    /// @dev The attester is tried before the buyer, so that the clock binds whoever is both; keys before code, so that
+    /// an attester's code has no say in what a buyer's key signed.
     function _requireReceipt(BookingId id, Terms memory terms, uint256 clock, uint256 earned, bytes calldata signature)
         private
         view
     {
         bytes32 digest = _hashTypedDataV4(Messages.receipt(id, earned));
         address recovered = _recover(digest, signature);
-        if (_isSignedBy(attester, recovered, digest, signature)) {
+        bool byBuyersKey = recovered == terms.buyer;
+        if (recovered == attester || (!byBuyersKey && _isSignedByCode(attester, digest, signature))) {
             uint256 cap = terms.capAt(clock);
             require(earned <= cap, Escrow_AheadOfClock(earned, cap));
         } else {
-            require(_isSignedBy(terms.buyer, recovered, digest, signature), Escrow_InvalidSignature(digest));
+            require(byBuyersKey || _isSignedByCode(terms.buyer, digest, signature), Escrow_InvalidSignature(digest));
             _requireWithinAmount(earned, terms);
         }
     }
 
     function _requireAttested(bytes32 structHash, bytes calldata signature) private view {
         bytes32 digest = _hashTypedDataV4(structHash);
-        address recovered = _recover(digest, signature);
-        require(_isSignedBy(attester, recovered, digest, signature), Escrow_InvalidSignature(digest));
+        require(
+            _recover(digest, signature) == attester || _isSignedByCode(attester, digest, signature),
+            Escrow_InvalidSignature(digest)
+        );
     }
 
-    /// @dev The account whose key signed, or 0.
+    /// @dev The account whose key signed, or 0, which is nobody's address.
     function _recover(bytes32 digest, bytes calldata signature) private pure returns (address recovered) {
-        // No need to look at the error: a recovery that failed leaves 0, which is nobody's address.
+        // No need to look at the error: a recovery that failed leaves 0.
         // slither-disable-next-line unused-return
         (recovered,,) = ECDSA.tryRecoverCalldata(digest, signature);
     }
 
-    /// @dev By key first: an account with code may use either. `account` is never 0.
-    function _isSignedBy(address account, address recovered, bytes32 digest, bytes calldata signature)
-        private
-        view
-        returns (bool)
-    {
-        if (recovered == account) return true;
+    /// @dev By ERC-1271. An account with code may use its key as well.
+    function _isSignedByCode(address account, bytes32 digest, bytes calldata signature) private view returns (bool) {
         return
             account.code.length > 0 && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
     }
