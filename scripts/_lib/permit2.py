@@ -14,7 +14,7 @@ _SALT = bytes.fromhex("d3af2663da51c10215000000").rjust(32, b"\0")
 
 
 def creation_code() -> bytes:
-    """The code that Uniswap deployed on every chain. Raises OSError where npm's packages are not."""
+    """The code that Uniswap deployed everywhere. Raises OSError where the package is missing."""
     source = (ROOT / "node_modules" / _FACTORY).read_text(encoding="utf-8")
     longest = max(re.findall(r'"0x([0-9a-f]+)"', source), key=len)
     return bytes.fromhex(longest)
