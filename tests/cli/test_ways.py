@@ -48,7 +48,6 @@ def decide(wish: Wish, relays: Any = RELAYABLE, **means: Any) -> Way:
             Relayed(PayBy.PERMIT2),
         ),
     ],
-    ids=str,
 )
 def test_left_to_itself(means: dict[str, Any], way: Way) -> None:
     assert decide(Wish(), **means) == way
@@ -72,7 +71,6 @@ def test_left_to_itself(means: dict[str, Any], way: Way) -> None:
         ),
         (Wish(PayBy.PERMIT, may_approve=False), {}, Own(PayBy.PERMIT)),
     ],
-    ids=str,
 )
 def test_as_wished(wish: Wish, means: dict[str, Any], way: Way) -> None:
     assert decide(wish, **means) == way
@@ -95,7 +93,6 @@ def test_as_wished(wish: Wish, means: dict[str, Any], way: Way) -> None:
             "Permit2's allowance is 99 ",
         ),
     ],
-    ids=str,
 )
 def test_what_these_means_cannot_pay(wish: Wish, means: dict[str, Any], says: str) -> None:
     with pytest.raises(ChainError, match=says) as caught:
@@ -112,7 +109,6 @@ def test_what_these_means_cannot_pay(wish: Wish, means: dict[str, Any], says: st
         (Wish(PayBy.PERMIT, relay=True), {}, "a transaction of your own"),
         (Wish(PayBy.ALLOWANCE, relay=True), {}, "a transaction of your own"),
     ],
-    ids=str,
 )
 def test_what_makes_no_sense(wish: Wish, means: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as caught:
