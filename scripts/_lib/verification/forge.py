@@ -105,19 +105,14 @@ def run_tests(
 
 
 def build(
-    path: str,
-    *,
-    root: Path = ROOT,
-    profile: str = SHIPPED,
-    settings: Mapping[str, str] | None = None,
-    options: Sequence[str] = (),
+    *, root: Path, profile: str, settings: Mapping[str, str], options: Sequence[str] = ()
 ) -> None:
-    """Compile a path.
+    """Compile all of a tree.
 
     Raises:
         CompileError: a source does not compile.
     """
-    output, errors = _forge(("build", path, *options), root, profile, settings or {}, None)
+    output, errors = _forge(("build", *options), root, profile, settings, None)
     if "Compiler run successful" not in output and "skipped" not in output:
         _refuse(output + errors)
 

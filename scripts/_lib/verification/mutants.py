@@ -28,6 +28,11 @@ class Mutant:
         return f"{self.place}: {self.was} → {self.becomes}"
 
     @property
+    def verb(self) -> str:
+        """The function that it is in."""
+        return self.place.rpartition(".")[2]
+
+    @property
     def drops_guard(self) -> bool:
         return self.was.startswith("require(") and self.becomes == DELETED
 

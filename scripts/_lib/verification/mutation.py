@@ -15,18 +15,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from queue import Queue
 
 from verification.forge import ROOT, TESTS
 from verification.mutants import Mutant
-from verification.workshop import STAGES, UNIT, Outcome, Verdict, Workshop, open_workshop, snapshot
+from verification.workshop import (
+    SHARED,
+    STAGES,
+    UNIT,
+    Outcome,
+    Verdict,
+    Workshop,
+    open_workshop,
+    snapshot,
+)
 
 STATE = ROOT / ".build" / "mutation.json"
+GUARDS_STATE = ROOT / ".build" / "mutation-guards.json"
 SURVIVORS = ROOT / TESTS / "mutation-survivors.toml"
-SHARED = ("support", "mocks")
-"""What every test may use."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,11 @@ def run_campaign(say: Callable[[str], None], *, guards_only: bool = False) -> Ca
     explained = read_survivors(SURVIVORS)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aitbc-mutation-")))
-        tree = snapshot(folder / "tree")
+        tree = folder / "tree"
+        tree.mkdir()
+        snapshot(ROOT, tree, ".")
         first = stack.enter_context(open_workshop(tree, folder / "0"))
-        state = State(STATE, tree)
+        state = State(GUARDS_STATE if guards_only else STATE, tree)
         mutants = first.mutants()
         if guards_only:
             mutants = [mutant for mutant in mutants if mutant.drops_guard]
@@ -97,10 +106,14 @@ def run_campaign(say: Callable[[str], None], *, guards_only: bool = False) -> Ca
         if left:
             seconds = first.test(stages)
             others = [
-                stack.enter_context(open_workshop(first.folder, folder / str(number)))
+                stack.enter_context(open_workshop(tree, folder / str(number)))
                 for number in range(1, os.cpu_count() or 1)
             ]
-            attempt = partial(Workshop.attempt, stages=stages, seconds=seconds)
+
+            def attempt(workshop: Workshop, mutant: Mutant) -> Outcome:
+                own = () if guards_only else ((f"unit/{mutant.verb}",),)
+                return workshop.attempt(mutant, (*own, *stages), seconds)
+
             _try_all([first, *others], attempt, left, state, say)
         outcomes = {mutant.id: state.outcome(mutant.id) for mutant in mutants}
     return Campaign({i: o for i, o in outcomes.items() if o is not None}, explained)

@@ -17,8 +17,9 @@ from verification import forge
 from verification.mutants import Mutant, all_mutants
 from verification.syntax import Json
 
-COPIED = ("contracts", forge.TESTS, "foundry.toml")
 LINKED = ("node_modules", ".venv")
+SHARED = ("support", "mocks")
+"""Folders that every test may use."""
 Stage = tuple[str, ...]
 """Folders of tests that are run together."""
 UNIT: Stage = ("unit",)
@@ -26,7 +27,6 @@ STAGES = (UNIT, ("attacks", "fuzz"))
 """The quick tests first: most mutants go no further."""
 SETTINGS = {"FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_FUZZ_SEED": "0x1"}
 OPTIONS = ("--fail-fast", "--threads", "1")
-SOCKET = "solc.socket"
 UNMUTATED = ("contracts/test/", "contracts/interfaces/")
 ESCROWS = ("NativeEscrow", "TokenEscrow")
 LEAST_SECONDS = 60
@@ -53,40 +53,41 @@ class Outcome:
     by: str = ""
 
 
-def snapshot(folder: Path) -> Path:
-    """Copy what the contracts and their tests are made of; link the tools."""
-    for name in COPIED:
-        source, target = forge.ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-        else:
-            shutil.copy2(source, target)
+def snapshot(source: Path, folder: Path, *tests: str) -> Path:
+    """Copy the contracts of a tree and some folders of their tests; link the tools."""
+    ignored = shutil.ignore_patterns("*.py", "__pycache__")
+    for name in ("contracts", *(f"{forge.TESTS}/{name}" for name in tests)):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, folder / name, ignore=ignored)
+    shutil.copy2(source / "foundry.toml", folder)
     for name in LINKED:
         (folder / name).symlink_to(forge.ROOT / name)
     return folder
 
 
 @contextmanager
-def open_workshop(tree: Path, folder: Path) -> Iterator[Workshop]:
-    """A copy of `tree` in `folder`, with a compiler of its own that stays loaded."""
-    ignored = shutil.ignore_patterns(SOCKET)
-    shutil.copytree(tree, folder, symlinks=True, ignore=ignored)
-    socket = folder / SOCKET
+def open_workshop(source: Path, folder: Path) -> Iterator[Workshop]:
+    """A workshop for the contracts and tests of a tree, with a compiler that stays loaded."""
+    folder.mkdir()
+    socket = folder / "solc.socket"
     command = [str(forge.ROOT / "scripts" / "solc"), "--serve", str(socket)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as compiler:
         try:
             while not socket.exists() and compiler.poll() is None:
                 time.sleep(0.05)
-            yield Workshop(folder, {"SOLC_SERVER": str(socket)})
+            yield Workshop(source, folder, {"SOLC_SERVER": str(socket)})
         finally:
             compiler.terminate()
 
 
 @dataclass
 class Workshop:
-    """One copy of the tree; for one thread at a time."""
+    """Copies of a tree, one for each stage; for one thread at a time.
 
+    With the tests of one stage alone in a copy, forge need not look through the others.
+    """
+
+    source: Path
     folder: Path
     settings: dict[str, str]
 
@@ -108,39 +109,48 @@ class Workshop:
         Raises:
             CompileError: a contract does not compile.
         """
-        self._build("trees", forge.UNOPTIMIZED, "--ast")
-        trees = _trees(self.folder / "trees")
+        tree = self._tree(())
+        self._build(tree, "trees", forge.UNOPTIMIZED, "--ast")
+        trees = _syntax_trees(tree / "trees")
         texts = {
-            path: (self.folder / path).read_bytes()
+            path: (tree / path).read_bytes()
             for path in trees
             if path.startswith("contracts/") and not path.startswith(UNMUTATED)
         }
         return all_mutants(trees, texts)
 
     def attempt(self, mutant: Mutant, stages: Sequence[Stage], seconds: float) -> Outcome:
-        """Put a mutant in place, test it, and take it out again.
+        """Test a mutant until a test fails.
 
         Args:
             stages: which tests, one group after the other.
             seconds: how long they take on the unchanged contracts.
         """
-        own = f"unit/{mutant.place.rpartition('.')[2]}"
         timeout = LEAST_SECONDS + SLOWER * seconds
-        with self._changed(mutant):
-            try:
-                for stage in ((own,), *stages):
-                    if failed := self._run(stage, timeout):
-                        return Outcome(Verdict.KILLED, failed)
+        try:
+            for stage in stages:
+                with self._changed(mutant, stage):
+                    failed = self._run(stage, timeout)
+                if failed:
+                    return Outcome(Verdict.KILLED, failed)
+            with self._changed(mutant, ()):
                 code = self._compiled()
-            except forge.CompileError:
-                return Outcome(Verdict.INVALID)
-            except TimeoutError:
-                return Outcome(Verdict.KILLED, "no end")
+        except forge.CompileError:
+            return Outcome(Verdict.INVALID)
+        except TimeoutError:
+            return Outcome(Verdict.KILLED, "no end")
         return Outcome(Verdict.SAME if code == self._unchanged else Verdict.SURVIVED)
 
+    def _tree(self, stage: Stage) -> Path:
+        tree = self.folder / ("-".join(stage).replace("/", "-") or "contracts")
+        if not tree.exists():
+            tree.mkdir()
+            snapshot(self.source, tree, *(SHARED + stage if stage else ()))
+        return tree
+
     @contextmanager
-    def _changed(self, mutant: Mutant) -> Iterator[None]:
-        path = self.folder / mutant.path
+    def _changed(self, mutant: Mutant, stage: Stage) -> Iterator[None]:
+        path = self._tree(stage) / mutant.path
         source = path.read_bytes()
         path.write_bytes(mutant.apply(source))
         try:
@@ -148,26 +158,18 @@ class Workshop:
         finally:
             path.write_bytes(source)
 
+    def _run(self, stage: Stage, timeout: float | None) -> str:
+        """The test that failed, or an empty string."""
+        tree = self._tree(stage)
+        if not any((tree / forge.TESTS).rglob("*.t.sol")):
+            return ""
+        settings = SETTINGS | self.settings
+        run = forge.run_tests(root=tree, settings=settings, options=OPTIONS, timeout=timeout)
+        return str(run.failed[0]) if run.failed else ""
+
     @cached_property
     def _unchanged(self) -> list[str]:
         return self._compiled()
-
-    def _run(self, stage: Stage, timeout: float | None) -> str:
-        """The test that failed, or an empty string."""
-        present = [name for name in stage if self._has_tests(name)]
-        if not present:
-            return ""
-        run = forge.run_tests(
-            *present,
-            root=self.folder,
-            settings=SETTINGS | self.settings,
-            options=OPTIONS,
-            timeout=timeout,
-        )
-        return str(run.failed[0]) if run.failed else ""
-
-    def _has_tests(self, name: str) -> bool:
-        return any((self.folder / forge.TESTS / name).rglob("*.t.sol"))
 
     def _compiled(self) -> list[str]:
         """The code of both escrows as it ships, without the hash of the sources.
@@ -175,23 +177,17 @@ class Workshop:
         Raises:
             CompileError: it does not compile with the shipped settings.
         """
-        self._build("shipped", forge.SHIPPED, "--no-metadata")
-        out = self.folder / "shipped"
-        artifacts = (out / f"{name}.sol" / f"{name}.json" for name in ESCROWS)
+        tree = self._tree(())
+        self._build(tree, "shipped", forge.SHIPPED, "--no-metadata")
+        artifacts = (tree / "shipped" / f"{name}.sol" / f"{name}.json" for name in ESCROWS)
         return [json.loads(path.read_text())["bytecode"]["object"] for path in artifacts]
 
-    def _build(self, out: str, profile: str, option: str) -> None:
+    def _build(self, tree: Path, out: str, profile: str, option: str) -> None:
         options = (option, "--out", out, "--cache-path", f"{out}-cache")
-        forge.build(
-            "contracts",
-            root=self.folder,
-            profile=profile,
-            settings=self.settings,
-            options=options,
-        )
+        forge.build(root=tree, profile=profile, settings=self.settings, options=options)
 
 
-def _trees(out: Path) -> dict[str, Json]:
+def _syntax_trees(out: Path) -> dict[str, Json]:
     artifacts = (json.loads(path.read_text()) for path in sorted(out.glob("*.sol/*.json")))
     trees = (artifact["ast"] for artifact in artifacts if artifact.get("ast"))
     return {tree["absolutePath"]: tree for tree in trees}
