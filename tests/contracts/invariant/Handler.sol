@@ -63,8 +63,7 @@ abstract contract Handler is Cast {
         try escrow.claim(r.terms, earned, signature) {
             recordAttested(r, earned);
         } catch (bytes memory reason) {
-            vm.assertTrue(earned > clock(r), "refused within the clock");
-            vm.assertEq(bytes32(bytes4(reason)), bytes32(IEscrow.Escrow_AheadOfClock.selector));
+            assertAheadOfClock(r, earned, reason);
         }
     }
 
@@ -77,16 +76,21 @@ abstract contract Handler is Cast {
         recordEarned(r, earned);
     }
 
+    /// @dev As `stepClaim`.
     function stepSettle(uint256 seed, uint256 statement, bool relayed) external {
         (bool found, Record storage r) = pick(seed, isSettleable);
         if (!found) return stepFund(seed);
-        uint256 earned = statement % (clock(r) + 1);
+        uint256 most = draw(seed, 2) == 0 ? clock(r) : r.terms.amount;
+        uint256 earned = statement % (most + 1);
         bytes memory signature = relayed ? signCompletion(r.terms, earned, attester) : NO_SIGNATURE;
 
         vm.prank(relayed ? stranger.addr : attester.addr);
-        escrow.settle(r.terms, earned, EVIDENCE, signature);
-        recordAttested(r, earned);
-        if (r.state != State.Closed) recordClosed(r);
+        try escrow.settle(r.terms, earned, EVIDENCE, signature) {
+            recordAttested(r, earned);
+            if (r.state != State.Closed) recordClosed(r);
+        } catch (bytes memory reason) {
+            assertAheadOfClock(r, earned, reason);
+        }
     }
 
     /// @dev Any ids, some of them more than once: what is not due is skipped.
@@ -228,6 +232,11 @@ abstract contract Handler is Cast {
     function recordAttested(Record storage r, uint256 earned) private {
         if (earned > r.attested) r.attested = earned;
         recordEarned(r, earned);
+    }
+
+    function assertAheadOfClock(Record storage r, uint256 earned, bytes memory reason) private view {
+        vm.assertTrue(earned > clock(r), "refused within the clock");
+        vm.assertEq(bytes32(bytes4(reason)), bytes32(IEscrow.Escrow_AheadOfClock.selector));
     }
 
     function reach(uint256 time) private {
