@@ -31,7 +31,7 @@ INPUTS = (
 
 def main() -> int:
     options = _parse()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = [check for check in CHECKS if not options.check or check.name in options.check]
     try:
         rows = [_run(check) for check in chosen]
@@ -98,10 +98,6 @@ def _parse() -> argparse.Namespace:
 
 def _say(what: str) -> None:
     print(f"verify: {what}", file=sys.stderr, flush=True)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def run_tests(
     )
     if "<testsuites" not in output:
         _refuse(output + errors)
-    run = TestRun(tuple(_read(output)), output)
+    junit = output[output.index("<") :]
+    run = TestRun(tuple(_read(junit)), junit)
     if not run.tests:
         raise ForgeError(f"there are no tests in {paths or TESTS}")
     return run
@@ -170,8 +171,7 @@ def _forge(
 
 
 def _read(junit: str) -> Iterator[TestResult]:
-    report = junit[junit.index("<") :]
-    for suite in ET.fromstring(report).iter("testsuite"):  # noqa: S314 forge's own output
+    for suite in ET.fromstring(junit).iter("testsuite"):  # noqa: S314 forge's own output
         file, _, contract = suite.get("name", "").partition(":")
         for case in suite.iter("testcase"):
             failure = case.find("failure")

@@ -16,18 +16,9 @@ import setup
 FOLDER = setup.ROOT / ".venv-halmos"
 LOCK = "requirements-halmos.lock"
 BIN = FOLDER / "bin"
-OUT = ".forge/symbolic/out"
-SETTINGS = {
-    "FOUNDRY_PROFILE": "fast",
-    "FOUNDRY_TEST": "tests/contracts/symbolic",
-    "FOUNDRY_SCRIPT": "tests/contracts/symbolic",
-    "FOUNDRY_DYNAMIC_TEST_LINKING": "false",
-    "FOUNDRY_LINT_ON_BUILD": "false",
-    "FOUNDRY_OUT": OUT,
-    "FOUNDRY_CACHE_PATH": ".forge/symbolic/cache",
-}
-"""What halmos can read: plain code, with the contracts inside the tests."""
-OPTIONS = ("--forge-build-out", OUT, "--default-bytes-lengths", "65")
+PROOFS = setup.ROOT / "tests" / "contracts" / "symbolic"
+COMMAND = ("halmos", "--config", str(PROOFS / "halmos.toml"))
+SETTINGS = {"FOUNDRY_CONFIG": str(PROOFS / "foundry.toml")}
 
 
 class HalmosError(Exception):
@@ -66,7 +57,7 @@ def prove(options: Sequence[str] = ()) -> dict[str, bool]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         done = subprocess.run(
-            ["halmos", *OPTIONS, *options, "--json-output", str(report)],
+            [*COMMAND, *options, "--json-output", str(report)],
             cwd=setup.ROOT,
             env={**os.environ, **SETTINGS, "PATH": path},
             stdin=subprocess.DEVNULL,
