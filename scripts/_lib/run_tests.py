@@ -40,12 +40,7 @@ CHECKS = (
     Check("solhint", ("node_modules/.bin/solhint", "--max-warnings", "0", "contracts/**/*.sol")),
     Check("artifacts", ("ape", "run", "compile", "--check")),
     Check("slither", ("slither", "contracts")),
-    Check("contracts", ("ape", "test", "tests/contracts", "-q"), counts=True),
-    Check(
-        "contracts-anvil",
-        ("ape", "test", "tests/contracts", "-q", "--network", "ethereum:local:foundry"),
-        counts=True,
-    ),
+    Check("contracts", ("python", "scripts/_lib/contract_tests.py", "--shipped"), counts=True),
     Check("python", (*PLAIN_PYTEST, "tests"), counts=True),
 )
 
