@@ -49,6 +49,7 @@ function serve(socket) {
     .createServer({ allowHalfOpen: true }, (client) => {
       const parts = [];
       client.on("data", (part) => parts.push(part));
+      client.on("error", () => {}); // whoever asked was stopped
       client.on("end", () => client.end(answer(JSON.parse(Buffer.concat(parts).toString()))));
     })
     .listen(socket);

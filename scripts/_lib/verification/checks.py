@@ -147,8 +147,9 @@ def mutate(say: Say) -> Finding:
     count = {verdict: campaign.count(verdict) for verdict in Verdict}
     holds = campaign.score >= MUTATION_SCORE and not campaign.unexplained
     note = (
-        f"{count[Verdict.KILLED]} killed, {count[Verdict.SURVIVED]} survived; besides,"
-        f" {count[Verdict.SAME]} of the same code and {count[Verdict.INVALID]} that do not compile"
+        f"{count[Verdict.KILLED]} killed ({campaign.endless} as they do not end),"
+        f" {count[Verdict.SURVIVED]} survived; besides, {count[Verdict.SAME]} of the same code"
+        f" and {count[Verdict.INVALID]} that do not compile"
     )
     return Finding(round(campaign.score, 2), "% killed", MUTATION_SCORE, holds, _forge(), note)
 
