@@ -21,6 +21,7 @@ from queue import Queue
 from verification.forge import ROOT, TESTS
 from verification.mutants import Mutant
 from verification.workshop import (
+    NO_END,
     SHARED,
     STAGES,
     UNIT,
@@ -59,6 +60,11 @@ class Campaign:
 
     def count(self, verdict: Verdict) -> int:
         return sum(outcome.verdict is verdict for outcome in self.outcomes.values())
+
+    @property
+    def endless(self) -> int:
+        """Mutants that were stopped, as their tests took far too long."""
+        return sum(outcome.by == NO_END for outcome in self.outcomes.values())
 
     @property
     def score(self) -> float:
@@ -111,8 +117,9 @@ def run_campaign(say: Callable[[str], None], *, guards_only: bool = False) -> Ca
             ]
 
             def attempt(workshop: Workshop, mutant: Mutant) -> Outcome:
-                own = () if guards_only else ((f"unit/{mutant.verb}",),)
-                return workshop.attempt(mutant, (*own, *stages), seconds)
+                own = f"unit/{mutant.verb}"
+                has_own = not guards_only and (tree / TESTS / own).exists()
+                return workshop.attempt(mutant, ((own,), *stages) if has_own else stages, seconds)
 
             _try_all([first, *others], attempt, left, state, say)
         outcomes = {mutant.id: state.outcome(mutant.id) for mutant in mutants}

@@ -29,6 +29,7 @@ SETTINGS = {"FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_FUZZ_SEED": "0x1"}
 OPTIONS = ("--fail-fast", "--threads", "1")
 UNMUTATED = ("contracts/test/", "contracts/interfaces/")
 ESCROWS = ("NativeEscrow", "TokenEscrow")
+NO_END = "no end"
 LEAST_SECONDS = 60
 SLOWER = 10
 """So many times longer than unchanged contracts may the tests of a mutant take."""
@@ -138,7 +139,7 @@ class Workshop:
         except forge.CompileError:
             return Outcome(Verdict.INVALID)
         except TimeoutError:
-            return Outcome(Verdict.KILLED, "no end")
+            return Outcome(Verdict.KILLED, NO_END)
         return Outcome(Verdict.SAME if code == self._unchanged else Verdict.SURVIVED)
 
     def _tree(self, stage: Stage) -> Path:
