@@ -193,7 +193,9 @@ def test_from_quote_to_cancellation(live: LocalMarket, provider: User, buyer: Us
     watched.wait_for('"status": "funded"')
     shown = buyer.json("booking", "show", booked["short_id"])
     assert (shown["status"], shown["fund_tx"]) == ("funded", booked["tx"])
-    assert shown["on_chain"] == {"state": "open", "remaining": booked["amount"]}
+    on_chain = shown["on_chain"]
+    assert (on_chain["state"], on_chain["remaining"]) == ("open", booked["amount"])
+    assert on_chain["disputed_at"] is None
     assert [b["id"] for b in json_here(buyer, "booking", "list", "--as", "buyer")] == [booked["id"]]
     assert json_here(buyer, "booking", "list", "--as", "provider") == []
     status = json_here(provider, "marketplace", "status", "--gpu-id", "Booked")

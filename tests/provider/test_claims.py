@@ -156,7 +156,7 @@ def test_the_last_second_of_a_disputes_claim_window(lab: EscrowLab) -> None:
 
 def test_a_withdrawal_that_is_refused_keeps_no_claim_back(lab: EscrowLab) -> None:
     settled, served_still = lab.fund(AMOUNT), lab.fund(AMOUNT)
-    lab.move_to(settled.ends_at)
+    lab.move_to(served_still.ends_at)
     lab.refuse_payments(lab.provider.address)
     lab.settle_many(settled)
     found = plan(lab, served(lab, served_still, lab.receipt(served_still, AMOUNT)))
