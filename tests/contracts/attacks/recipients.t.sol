@@ -44,8 +44,7 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
 
         vm.expectEmit(address(escrow));
         emit IEscrow.Settled(idOf(t), EARNED - COST, COST, AMOUNT - EARNED, EVIDENCE);
-        vm.expectEmit(address(escrow));
-        emit IEscrow.PayoutDeferred(address(wallet), EARNED - COST);
+        expectPayoutDeferred(EARNED - COST);
         settle(t, EARNED);
 
         assertRefundedOnly(before, AMOUNT - EARNED);
@@ -62,8 +61,7 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
 
         vm.expectEmit(address(escrow));
         emit IEscrow.Settled(idOf(t), EARNED - COST, COST, AMOUNT - EARNED, EVIDENCE);
-        vm.expectEmit(address(escrow));
-        emit IEscrow.RefundDeferred(address(wallet), AMOUNT - EARNED);
+        expectRefundDeferred(AMOUNT - EARNED);
         settle(t, EARNED);
 
         assertDivided(before, EARNED, COST, 0);
@@ -90,8 +88,10 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
         Terms memory t = fundedForWallet();
         spoil(way);
 
+        expectPayoutDeferred(EARNED - COST);
         claim(t, EARNED, buyer);
         assertOwed(EARNED - COST);
+        expectPayoutDeferred(NET - EARNED + COST);
         claim(t, AMOUNT, buyer);
 
         assertOwed(NET);
@@ -104,18 +104,36 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
         Terms memory resolved = fundedByWallet();
         spoil(way);
 
+        expectRefundDeferred(AMOUNT);
         cancel(cancelled, provider.addr);
         assertOwed(AMOUNT);
         vm.warp(resolved.startsAt);
         dispute(resolved);
         vm.warp(resolved.startsAt + WINDOW);
+        expectRefundDeferred(AMOUNT - EARNED);
         resolve(resolved, EARNED);
         assertOwed(2 * uint256(AMOUNT) - EARNED);
         vm.warp(reclaimed.endsAt + WINDOW);
+        expectRefundDeferred(AMOUNT);
         reclaim(reclaimed);
 
         assertOwed(3 * uint256(AMOUNT) - EARNED);
         vm.assertEq(balance(provider.addr), EARNED - COST);
+    }
+
+    function table_RefusesWhatAResolutionPays(Way way) external {
+        Terms memory t = fundedForWallet();
+        spoil(way);
+        vm.warp(t.startsAt);
+        dispute(t);
+        vm.warp(t.startsAt + WINDOW);
+        Books memory before = books();
+
+        expectPayoutDeferred(EARNED - COST);
+        resolve(t, EARNED);
+
+        assertRefundedOnly(before, AMOUNT - EARNED);
+        assertOwed(EARNED - COST);
     }
 
     /* BATCHES */
@@ -130,6 +148,7 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
         BookingId[] memory ids = new BookingId[](3);
         (ids[0], ids[1], ids[2]) = (idOf(first), idOf(bad), idOf(last));
 
+        expectPayoutDeferred(NET);
         vm.prank(attester.addr);
         escrow.settleMany(ids, NO_SIGNATURE);
 
@@ -150,6 +169,8 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
         vm.warp(completions[2].terms.endsAt);
         uint256 had = balance(otherBuyer.addr);
 
+        expectPayoutDeferred(NET);
+        expectRefundDeferred(AMOUNT - EARNED);
         vm.prank(attester.addr);
         escrow.settleEach(completions, NO_SIGNATURE);
 
@@ -225,6 +246,16 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
         Terms memory t = fundedForWallet();
         spoil(way);
         claim(t, AMOUNT, buyer);
+    }
+
+    function expectPayoutDeferred(uint256 amount) private {
+        vm.expectEmit(address(escrow));
+        emit IEscrow.PayoutDeferred(address(wallet), amount);
+    }
+
+    function expectRefundDeferred(uint256 amount) private {
+        vm.expectEmit(address(escrow));
+        emit IEscrow.RefundDeferred(address(wallet), amount);
     }
 
     function assertOwed(uint256 amount) private view {
