@@ -66,7 +66,8 @@ def demo(*options: str) -> Iterator[Demo]:
         told = Demo(json.loads(line))
         yield told
     finally:
-        process.send_signal(signal.SIGINT)
+        # A test run in the background of a shell ignores SIGINT, and so does what it starts.
+        process.send_signal(signal.SIGTERM)
         story = process.communicate(timeout=60)[1]
     told.story = story
     assert process.returncode == 130
