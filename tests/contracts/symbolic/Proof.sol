@@ -177,14 +177,6 @@ abstract contract Proof {
         return s.terms.amount - Math.max(earned, s.terms.amount - s.remaining);
     }
 
-    /// @dev What the clock allows at the time of the scene.
-    function capOf(Scene memory s) internal pure returns (uint256) {
-        Terms memory t = s.terms;
-        if (s.time <= t.startsAt) return 0;
-        if (s.time >= t.endsAt) return t.amount;
-        return (uint256(t.amount) * (s.time - t.startsAt)) / (t.endsAt - t.startsAt);
-    }
-
     function same(address a, address b) internal pure returns (bool) {
         return a == b;
     }
