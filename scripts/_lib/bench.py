@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 
 from rich.console import Console
@@ -17,7 +16,8 @@ from rich.table import Table
 
 import gas.cases
 from benchmark import Benchmark, Measured, Row
-from local_market import ROOT, LocalMarketError
+from local_market import LocalMarketError
+from repository import ROOT, commit
 
 BENCHMARKS = {b.name: b for b in (gas.cases.BENCHMARK,)}
 
@@ -49,12 +49,6 @@ def snapshot_text(measured: Measured) -> str:
     return json.dumps(measured.as_dict(), indent=1) + "\n"
 
 
-def commit() -> str:
-    """The commit that is checked out, with `-dirty` where the tree has changes."""
-    head = _git("rev-parse", "HEAD")
-    return head + "-dirty" if _git("status", "--porcelain") else head
-
-
 def print_table(benchmark: Benchmark, measured: Measured) -> None:
     table = Table(title=f"{benchmark.what} ({commit()})")
     for column in ("id", "value", "unit", "floor", "ratio", "goal", "holds", "what"):
@@ -84,13 +78,6 @@ def _parse() -> argparse.Namespace:
     if options.snapshot and BENCHMARKS[options.name].snapshot is None:
         parser.error(f"{options.name} differs from run to run and has no snapshot")
     return options
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 if __name__ == "__main__":

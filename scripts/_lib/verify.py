@@ -13,9 +13,10 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from repository import ROOT, commit
 from rich.console import Console
 from rich.table import Table
+
+from repository import ROOT, commit
 from verification import record
 from verification.checks import CHECKS, FAILURES, Check
 from verification.record import Finding, Row

@@ -1,6 +1,7 @@
 """A unit test fails for every guard of the contracts that is dropped."""
 
 import pytest
+
 from verification.mutation import run_campaign
 from verification.workshop import Verdict
 

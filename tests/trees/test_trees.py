@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from verification.trees import camel_case, compare
 
 UNIT = Path(__file__).parents[1] / "contracts" / "unit"

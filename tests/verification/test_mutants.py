@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from verification.mutants import Mutant, all_mutants
 from verification.mutation import State, SurvivorsError, read_survivors
 from verification.workshop import Outcome, Verdict

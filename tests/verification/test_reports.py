@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from verification import forge, lcov, record
 from verification.record import Row
 
