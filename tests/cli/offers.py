@@ -16,6 +16,7 @@ from aitbc.protocol.wire import SignedListing, SignedQuote
 from aitbc.signing import sign
 
 NOW = 1_800_000_000
+HOUR = pricing.MarketHour(starts_at=NOW, listed=10, booked=5, level_before_bps=10_400)
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Offer:
             **{
                 **{name: getattr(listing, name) for name in from_listing},
                 "starts_at": starts_at,
-                "utilisation_bps": 5_000,
+                "ends_at": terms.get("ends_at", starts_at + self.request.duration),
+                "hour": HOUR,
                 "idle_seconds": 100,
                 **(inputs or {}),
             }

@@ -235,7 +235,7 @@ ALTERATIONS: list[tuple[tuple[str, ...], object]] = [
     (("terms", "listing"), "0x" + "11" * 32),
     (("terms", "salt"), "1"),
     (("price", "per_hour"), "1"),
-    (("inputs", "utilisation_bps"), 10_000),
+    (("inputs", "idle_seconds"), 10_000),
     (("booking_id",), "0x" + "11" * 32),
     (("signature",), "0x" + "11" * 65),
     (("gpu", "listing", "base_price"), "1"),

@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from aitbc.protocol.types import Address, Amount, Amount256, Bytes32, Salt, Signature, Timestamp
+from aitbc.protocol.types import (
+    Address,
+    Amount,
+    Amount256,
+    AmountChange,
+    Bytes32,
+    Salt,
+    Signature,
+    Timestamp,
+)
 
 LOWER = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
 CHECKSUMMED = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -28,6 +37,13 @@ def test_big_numbers_are_json_strings(kind: Any) -> None:
     assert adapter.dump_json(2**63) == b'"9223372036854775808"'
     assert adapter.validate_json(b'"9223372036854775808"') == 2**63
     assert adapter.validate_json(b"5") == 5
+
+
+def test_changes_of_amounts_have_a_sign() -> None:
+    adapter: TypeAdapter[int] = TypeAdapter(AmountChange)
+    assert adapter.dump_json(-(2**63)) == b'"-9223372036854775808"'
+    for text, value in (('"-5"', -5), ('"5"', 5), ("-5", -5)):
+        assert adapter.validate_json(text) == value
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(Amount, 88), (Amount256, 256), (Salt, 64)])
@@ -57,6 +73,10 @@ def test_big_numbers_end_where_solidity_ends(kind: Any, bits: int) -> None:
         (Amount, 1.0),
         (Amount, True),
         (Amount, "1" * 79),
+        (AmountChange, "--1"),
+        (AmountChange, "-"),
+        (AmountChange, 2**88),
+        (AmountChange, -(2**88)),
         (Timestamp, "1"),
         (Timestamp, 1.0),
         (Timestamp, -1),

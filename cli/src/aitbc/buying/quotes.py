@@ -67,7 +67,8 @@ def _verify_price(request: QuoteRequest, signed: SignedQuote) -> None:
     _same("version of the price rules", inputs.version, pricing.PRICING_VERSION)
     for name in ("base_price", "floor_price", "ceiling_price", "strategy", "region"):
         _same(f"{name} of the price", getattr(inputs, name), getattr(listing, name))
-    _same("time of the price", inputs.starts_at, terms.starts_at)
+    _same("start in the price", inputs.starts_at, terms.starts_at)
+    _same("end in the price", inputs.ends_at, terms.ends_at)
     try:
         price = pricing.price(inputs)
     except ValueError as error:

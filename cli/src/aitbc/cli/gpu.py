@@ -190,7 +190,7 @@ def show(
         {
             **gpu_view(found, session.market),
             "digest": found.digest,
-            "factors": factors_view(found.current_price),
+            "factors": factors_view(found.current_price, session.market),
         }
     )
 

@@ -92,11 +92,12 @@ def gpu_view(gpu: Gpu, market: Market) -> Record:
     }
 
 
-def factors_view(price: Price) -> list[Record]:
+def factors_view(price: Price, market: Market) -> list[Record]:
+    """What each factor adds to the price per hour."""
     return [
         {
             "factor": factor.name,
-            "change_percent": f"{format_amount(factor.change_bps, 2)}",
+            "change": format_amount(factor.change, market.decimals),
             "reason": factor.reason,
         }
         for factor in price.factors
@@ -123,7 +124,7 @@ def quote_view(signed: SignedQuote, market: Market) -> Record:
         "ends_at": Moment.of(terms.ends_at),
         "expires_at": Moment.of(terms.fund_by),
         "base_price": format_amount(signed.inputs.base_price, market.decimals),
-        "factors": factors_view(signed.price),
+        "factors": factors_view(signed.price, market),
     }
 
 

@@ -45,6 +45,12 @@ def _decimal_string(value: Any) -> Any:
     return value
 
 
+def _signed_decimal_string(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("-"):
+        return -int(_decimal_string(value[1:]))
+    return _decimal_string(value)
+
+
 _AMOUNT_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,78}$"})
 _ADDRESS_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"})
 _BYTES32_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"})
@@ -65,6 +71,15 @@ Amount = Annotated[
     SolidityType("uint88"),
 ]
 """Money in base units: an int in Python, a decimal string in JSON."""
+
+AmountChange = Annotated[
+    int,
+    BeforeValidator(_signed_decimal_string),
+    Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, strict=True),
+    _to_json_string,
+    WithJsonSchema({"type": "string", "pattern": "^-?[0-9]{1,78}$"}),
+]
+"""More or less money, in base units: an int in Python, a decimal string in JSON."""
 
 Amount256 = Annotated[
     int,

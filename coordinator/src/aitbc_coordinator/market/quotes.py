@@ -131,7 +131,8 @@ def _priced(
 ) -> Quote:
     request = signed.request
     listing = signed_listing(repository.listings(session, [gpu.digest])[gpu.digest]).listing
-    state = MarketState.read(session, [gpu], now=now, starts_at=starts_at)
+    ends_at = starts_at + request.duration
+    state = MarketState.read(session, [gpu], now=now, starts_at=starts_at, ends_at=ends_at)
     inputs = state.inputs(gpu, listing)
     price = pricing.price(inputs)
     amount = units.price_of(price.per_hour, request.duration)
@@ -148,7 +149,7 @@ def _priced(
         amount=amount,
         fund_by=now + context.settings.quote_seconds,
         starts_at=starts_at,
-        ends_at=starts_at + request.duration,
+        ends_at=ends_at,
         listing=gpu.digest,
         salt=request.salt,
     )

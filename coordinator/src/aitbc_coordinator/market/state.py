@@ -7,7 +7,7 @@ from typing import Self
 from sqlmodel import Session
 
 from aitbc.protocol.messages import Listing
-from aitbc.protocol.pricing import PricingInputs
+from aitbc.protocol.pricing import MarketHour, PricingInputs
 from aitbc.protocol.units import BPS
 from aitbc_coordinator.market import repository
 from aitbc_coordinator.market.models import Gpu
@@ -19,16 +19,20 @@ class MarketState:
 
     now: int
     starts_at: int
+    ends_at: int
     counts: dict[str, tuple[int, int]]
     """By region: listed GPUs, and those of them that are booked at `starts_at`."""
     busy_until: dict[str, int]
     """By GPU: end of the latest funded booking that has begun."""
 
     @classmethod
-    def read(cls, session: Session, gpus: Sequence[Gpu], *, now: int, starts_at: int) -> Self:
+    def read(
+        cls, session: Session, gpus: Sequence[Gpu], *, now: int, starts_at: int, ends_at: int
+    ) -> Self:
         return cls(
             now=now,
             starts_at=starts_at,
+            ends_at=ends_at,
             counts=repository.listed_and_booked(session, starts_at),
             busy_until=repository.busy_until(session, [gpu.id for gpu in gpus], now),
         )
@@ -42,14 +46,15 @@ class MarketState:
             floor_price=listing.floor_price,
             ceiling_price=listing.ceiling_price,
             starts_at=self.starts_at,
-            utilisation_bps=self.utilisation_bps(listing.region),
+            ends_at=self.ends_at,
+            hour=self.hour(listing.region),
             idle_seconds=self.idle_seconds(gpu),
         )
 
-    def utilisation_bps(self, region: str) -> int:
-        """Share of a region's listed GPUs that are booked, 0 where none is listed."""
+    def hour(self, region: str) -> MarketHour:
         listed, booked = self.counts.get(region, (0, 0))
-        return booked * BPS // listed if listed else 0
+        starts_at = self.now // 3600 * 3600
+        return MarketHour(starts_at=starts_at, listed=listed, booked=booked, level_before_bps=BPS)
 
     def idle_seconds(self, gpu: Gpu) -> int:
         busy_until = min(self.now, self.busy_until.get(gpu.id, 0))

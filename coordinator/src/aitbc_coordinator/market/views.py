@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from aitbc.protocol import messages, pricing, wire
+from aitbc.protocol.units import SECONDS_PER_HOUR
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.market import repository
@@ -14,10 +15,12 @@ from aitbc_coordinator.market.state import MarketState
 
 
 def gpu_views(context: Context, session: Session, gpus: Sequence[Gpu]) -> list[wire.Gpu]:
-    """GPUs in the order given, each at the price of a booking that starts as soon as possible."""
+    """GPUs in the order given, each at the price of an hour that starts as soon as possible."""
     now = context.now()
     starts_at = now + context.settings.quote_seconds
-    state = MarketState.read(session, gpus, now=now, starts_at=starts_at)
+    state = MarketState.read(
+        session, gpus, now=now, starts_at=starts_at, ends_at=starts_at + SECONDS_PER_HOUR
+    )
     listings = repository.listings(session, [gpu.digest for gpu in gpus])
     reserved = defaultdict(list)
     gpu_ids = [gpu.id for gpu in gpus]
