@@ -1,0 +1,45 @@
+"""The filter expression, by which GPUs are searched: its text, and which GPUs it means. Pure.
+
+    memory>=24 cuda>=12.1 model~"A100" region in us-west,us-east price<0.8 reliability>0.98 verified
+
+Conditions are separated by blanks, and all of them must hold. A value with blanks, commas or
+operators in it stands in double quotes.
+"""
+
+from aitbc.protocol.where.conditions import (
+    Condition,
+    CudaVersion,
+    Field,
+    Operator,
+    Value,
+    Where,
+    condition,
+    operators_of,
+    show,
+    show_condition,
+)
+from aitbc.protocol.where.parser import (
+    MAX_CHARS,
+    MAX_CONDITIONS,
+    MAX_ITEMS,
+    WhereError,
+    parse,
+)
+
+__all__ = [
+    "MAX_CHARS",
+    "MAX_CONDITIONS",
+    "MAX_ITEMS",
+    "Condition",
+    "CudaVersion",
+    "Field",
+    "Operator",
+    "Value",
+    "Where",
+    "WhereError",
+    "condition",
+    "operators_of",
+    "parse",
+    "show",
+    "show_condition",
+]
