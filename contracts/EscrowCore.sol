@@ -10,7 +10,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {BookingId, Completion, IEscrow, State, Terms} from "./interfaces/IEscrow.sol";
 import {Messages} from "./libraries/Messages.sol";
-import {NO_BOOKING, Slot, SlotLib} from "./libraries/SlotLib.sol";
+import {Booking, NO_BOOKING, Slot, SlotLib} from "./libraries/SlotLib.sol";
 import {TermsLib} from "./libraries/TermsLib.sol";
 
 /// @title The escrow, but for how money moves
@@ -40,9 +40,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IEscrow
     bytes32 public immutable seed;
 
-    mapping(BookingId id => Slot) private _slots;
-    /// @inheritdoc IEscrow
-    mapping(BookingId id => uint256) public disputedAt;
+    mapping(BookingId id => Booking) private _bookings;
     /// @inheritdoc IEscrow
     mapping(address account => uint256) public owed;
 
@@ -105,8 +103,8 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         (uint256 paid, uint256 fee) = _split(slot.remaining(), left);
 
         if (left == 0) _close(id, terms);
-        else _slots[id] = SlotLib.pack(slot.provider(), uint88(left), slot.state());
-        owed[feeRecipient] += fee;
+        else _bookings[id].slot = SlotLib.pack(slot.provider(), uint88(left), slot.state());
+        _creditFee(fee);
         emit Claimed(id, paid, fee);
 
         _pay(slot.provider(), paid);
@@ -119,14 +117,14 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     {
         BookingId id = idOf(terms);
         if (msg.sender != attester) _requireAttested(Messages.completion(id, earned, evidence), signature);
-        Slot slot = _slots[id];
+        Slot slot = _bookings[id].slot;
         bytes memory refusal = _refusal(id, slot, terms, earned);
         if (refusal.length > 0) LowLevelCall.bubbleRevert(refusal);
 
         (uint256 paid, uint256 fee, uint256 refunded) = _divide(slot, terms, earned);
 
         _close(id, terms);
-        owed[feeRecipient] += fee;
+        _creditFee(fee);
         emit Settled(id, paid, fee, refunded, evidence);
 
         _pay(slot.provider(), paid);
@@ -137,26 +135,29 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     function settleMany(BookingId[] calldata ids, bytes calldata signature) external nonReentrant {
         if (msg.sender != attester) _requireAttested(Messages.settleMany(ids), signature);
 
-        Slot[] memory settled = new Slot[](ids.length);
+        Slot[] memory payments = new Slot[](ids.length);
         uint256 fees;
         for (uint256 i; i < ids.length; ++i) {
             BookingId id = ids[i];
             uint256 endsAt = id.endOf();
             if (block.timestamp < endsAt || block.timestamp >= _windowEnd(endsAt)) continue;
-            Slot slot = _slots[id];
+            Booking storage stored = _bookings[id];
+            Slot slot = stored.slot;
             if (!slot.isOpen()) continue;
-            (uint256 paid, uint256 fee) = _split(slot.remaining(), 0);
+            uint256 fee = _feeOn(slot.remaining());
 
             // No need to keep `Closed`: from its end on, a booking can no longer be funded.
-            _slots[id] = NO_BOOKING;
-            emit SettledInFull(id, paid, fee);
+            stored.slot = NO_BOOKING;
+            emit SettledInFull(id, fee);
 
-            settled[i] = slot;
-            fees += fee;
+            payments[i] = slot.less(fee);
+            unchecked {
+                fees += fee;
+            }
         }
-        owed[feeRecipient] += fees;
+        _creditFee(fees);
 
-        _payEachRun(settled);
+        _payEachRun(payments);
     }
 
     /// @inheritdoc IEscrow
@@ -169,7 +170,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         uint256 fees;
         for (uint256 i; i < ids.length; ++i) {
             Completion memory c = completions[i];
-            Slot slot = _slots[ids[i]];
+            Slot slot = _bookings[ids[i]].slot;
             if (_refusal(ids[i], slot, c.terms, c.earned).length > 0) continue;
 
             uint256 fee;
@@ -180,7 +181,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
             fees += fee;
         }
-        owed[feeRecipient] += fees;
+        _creditFee(fees);
 
         for (uint256 i; i < ids.length; ++i) {
             _pay(completions[i].terms.provider, payments[i]);
@@ -208,13 +209,13 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         BookingId id = idOf(terms);
         require(arbiter != address(0), Escrow_NoArbiter());
         _requireSender(terms.buyer);
-        Slot slot = _slots[id];
+        Slot slot = _bookings[id].slot;
         require(slot.state() == State.Open, Escrow_NotOpen(id, slot.state()));
         _requireFrom(terms.startsAt);
         _requireBefore(terms.endsAt);
 
-        _slots[id] = SlotLib.pack(slot.provider(), slot.remaining(), State.Disputed);
-        disputedAt[id] = block.timestamp;
+        _bookings[id].slot = SlotLib.pack(slot.provider(), slot.remaining(), State.Disputed);
+        _bookings[id].disputedAt = block.timestamp;
         emit Disputed(id);
     }
 
@@ -222,16 +223,16 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     function resolve(Terms memory terms, uint256 earned) external nonReentrant {
         BookingId id = idOf(terms);
         require(msg.sender == arbiter, Escrow_SenderIsNotArbiter(msg.sender, arbiter));
-        Slot slot = _slots[id];
+        Slot slot = _bookings[id].slot;
         require(slot.state() == State.Disputed, Escrow_NotDisputed(id, slot.state()));
-        uint256 from = _windowEnd(disputedAt[id]);
+        uint256 from = _windowEnd(disputedAt(id));
         _requireFrom(from);
         _requireBefore(from + ARBITER_WINDOW);
         _requireWithinAmount(earned, terms);
         (uint256 paid, uint256 fee, uint256 refunded) = _divide(slot, terms, earned);
 
         _close(id, terms);
-        owed[feeRecipient] += fee;
+        _creditFee(fee);
         emit Resolved(id, paid, fee, refunded);
 
         _pay(slot.provider(), paid);
@@ -273,8 +274,13 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc IEscrow
     function booking(BookingId id) external view returns (address provider, uint88 remaining, State state) {
-        Slot slot = _slots[id];
+        Slot slot = _bookings[id].slot;
         return (slot.provider(), slot.remaining(), slot.state());
+    }
+
+    /// @inheritdoc IEscrow
+    function disputedAt(BookingId id) public view returns (uint256) {
+        return _bookings[id].disputedAt;
     }
 
     /// @inheritdoc IEscrow
@@ -291,6 +297,13 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
     /// @dev As `_push`, with all the gas there is.
     function _pushAllGas(address to, uint256 amount) internal virtual returns (bool sent);
 
+    /// @dev Fees are below 2^85 each: their sum cannot wrap.
+    function _creditFee(uint256 fee) private {
+        unchecked {
+            owed[feeRecipient] += fee;
+        }
+    }
+
     function _pay(address provider, uint256 amount) private {
         if (amount == 0 || _push(provider, amount)) return;
 
@@ -298,7 +311,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
         emit PayoutDeferred(provider, amount);
     }
 
-    /// @dev Pays what remained in each slot, with one payment for each run of slots with the same provider.
+    /// @dev Pays what remains in each slot, with one payment for each run of slots with the same provider.
     function _payEachRun(Slot[] memory slots) private {
         address provider;
         uint256 payment;
@@ -309,8 +322,9 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
                 _pay(provider, payment);
                 (provider, payment) = (slot.provider(), 0);
             }
-            (uint256 paid,) = _split(slot.remaining(), 0);
-            payment += paid;
+            unchecked {
+                payment += slot.remaining();
+            }
         }
         _pay(provider, payment);
     }
@@ -330,7 +344,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @dev Open or Disputed.
     function _requireUnclosed(BookingId id) private view returns (Slot slot) {
-        slot = _slots[id];
+        slot = _bookings[id].slot;
         State state = slot.state();
         require(state == State.Open || state == State.Disputed, Escrow_NotOpen(id, state));
     }
@@ -405,7 +419,7 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @dev Where the clock of an unclosed booking stops, and its claim window begins.
     function _meterEnd(BookingId id, State state, Terms memory terms) private view returns (uint256) {
-        return state == State.Disputed ? disputedAt[id] : terms.endsAt;
+        return state == State.Disputed ? disputedAt(id) : terms.endsAt;
     }
 
     /// @dev End of the claim window that begins at `time`, a time of a block or of terms: far from wrapping.
@@ -417,10 +431,17 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @dev What leaves when `remaining` falls from `before` to `left`. The fee telescopes over split payments.
     function _split(uint256 before, uint256 left) private view returns (uint256 paid, uint256 fee) {
-        // left <= before < 2^88, and feeBps <= BPS.
+        // left <= before, and no fee is above what it is taken from.
         unchecked {
-            fee = (before * feeBps) / BPS - (left * feeBps) / BPS;
+            fee = _feeOn(before) - _feeOn(left);
             paid = before - left - fee;
+        }
+    }
+
+    /// @dev F(x) of the invariants: x < 2^88, and feeBps <= BPS.
+    function _feeOn(uint256 amount) private view returns (uint256) {
+        unchecked {
+            return (amount * feeBps) / BPS;
         }
     }
 
@@ -434,16 +455,16 @@ abstract contract EscrowCore is IEscrow, EIP712, ReentrancyGuardTransient {
             terms.fundBy <= terms.startsAt && terms.startsAt < terms.endsAt,
             Escrow_TimesOutOfOrder(terms.fundBy, terms.startsAt, terms.endsAt)
         );
-        require(_slots[id].state() == State.None, Escrow_AlreadyFunded(id));
+        require(_bookings[id].slot.state() == State.None, Escrow_AlreadyFunded(id));
 
-        _slots[id] = SlotLib.pack(terms.provider, terms.amount, State.Open);
+        _bookings[id].slot = SlotLib.pack(terms.provider, terms.amount, State.Open);
         emit Funded(id, terms.buyer, terms.provider, terms);
     }
 
     /// @dev From `startsAt` on the slot is deleted: `fundBy <= startsAt`, so that it can never be opened again.
     function _close(BookingId id, Terms memory terms) private {
-        if (block.timestamp < terms.startsAt) _slots[id] = SlotLib.pack(address(0), 0, State.Closed);
-        else _slots[id] = NO_BOOKING;
+        if (block.timestamp < terms.startsAt) _bookings[id].slot = SlotLib.pack(address(0), 0, State.Closed);
+        else _bookings[id].slot = NO_BOOKING;
     }
 
     /// @dev How `remaining` divides when the provider is to end with `max(earned, claimed)`.

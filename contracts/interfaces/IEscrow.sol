@@ -65,8 +65,8 @@ interface IEscrow {
     /// @notice A completion closed the booking.
     event Settled(BookingId indexed id, uint256 paid, uint256 fee, uint256 refunded, bytes32 evidence);
 
-    /// @notice A batch closed the booking with all that remained earned.
-    event SettledInFull(BookingId indexed id, uint256 paid, uint256 fee);
+    /// @notice A batch closed the booking with all that remained earned: it was paid to the provider, less `fee`.
+    event SettledInFull(BookingId indexed id, uint256 fee);
 
     /// @notice The buyer (before the start) or the provider gave the booking up.
     event Cancelled(BookingId indexed id, address indexed by, uint256 refunded);

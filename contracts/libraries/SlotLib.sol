@@ -3,9 +3,15 @@ pragma solidity 0.8.37;
 
 import {State} from "../interfaces/IEscrow.sol";
 
-/// @notice All that is stored of a booking, in one word: `provider (160) | remaining (88) | state (8)`,
+/// @notice Payee, money and state of a booking, in one word: `provider (160) | remaining (88) | state (8)`,
 /// lowest bits first. `Open` and `Disputed` imply `remaining > 0`.
 type Slot is uint256;
+
+/// @notice All that is stored under an id.
+struct Booking {
+    Slot slot;
+    uint256 disputedAt;
+}
 
 /// @dev What an id reads as that was never funded, or was closed from its start on.
 Slot constant NO_BOOKING = Slot.wrap(0);
@@ -28,6 +34,13 @@ library SlotLib {
 
     function remaining(Slot slot) internal pure returns (uint88) {
         return uint88(Slot.unwrap(slot) >> REMAINING_OFFSET);
+    }
+
+    /// @dev The slot with `amount <= remaining` taken from what remains.
+    function less(Slot slot, uint256 amount) internal pure returns (Slot) {
+        unchecked {
+            return Slot.wrap(Slot.unwrap(slot) - (amount << REMAINING_OFFSET));
+        }
     }
 
     function isOpen(Slot slot) internal pure returns (bool) {

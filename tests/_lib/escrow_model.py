@@ -83,7 +83,7 @@ class EscrowModel:
         for booking_id in booking_ids:
             paid, fee = self._take(booking_id, 0)
             del self.remaining[booking_id]
-            self._emit(ev.SettledInFull, booking_id=booking_id, paid=paid, fee=fee)
+            self._emit(ev.SettledInFull, booking_id=booking_id, fee=fee)
             provider = self.terms[booking_id].provider
             if runs and runs[-1][0] == provider:
                 paid += runs.pop()[1]

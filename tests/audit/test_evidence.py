@@ -92,8 +92,8 @@ def test_sound_evidence() -> None:
 
 def test_a_settlement_in_full() -> None:
     full = evidence(beat(1, START, END))
-    assert problems(full, ev.SettledInFull(**place(), paid=5_940, fee=60)) == []
-    (problem,) = problems(evidence(), ev.SettledInFull(**place(), paid=5_940, fee=60))
+    assert problems(full, ev.SettledInFull(**place(), fee=60)) == []
+    (problem,) = problems(evidence(), ev.SettledInFull(**place(), fee=60))
     assert "settled in full, the evidence proves 4000" in problem
 
 

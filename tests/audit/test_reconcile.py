@@ -281,6 +281,11 @@ def test_one_booking_with_its_transactions(lab: EscrowLab, auditor: User) -> Non
     events = {event["event"]: event["time"] for event in divided["events"]}
     assert list(events) == ["Funded", "Disputed", "Claimed", "Resolved"]
     assert divided["disputed_at"] == events["Disputed"]
+    whole = report(run_here(auditor, "audit", "booking", bookings["whole"], "--format", "json"))
+    in_full = whole["events"][-1]
+    assert in_full["event"] == "SettledInFull"
+    assert (in_full["paid"], in_full["fee"]) == (whole["paid"], whole["fee"])
+    assert "refunded" not in in_full
     unknown = run_here(auditor, "audit", "booking", "0xffffffff")
     assert unknown.returncode == 1
     assert "there is no booking" in unknown.stderr

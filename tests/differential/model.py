@@ -234,7 +234,7 @@ _EVENTS = {
     "claim": lambda step, paid, fee, refunded: ("Claimed", paid, fee),
     "settle": lambda step, paid, fee, refunded: ("Settled", paid, fee, refunded),
     "settleEach": lambda step, paid, fee, refunded: ("Settled", paid, fee, refunded),
-    "settleMany": lambda step, paid, fee, refunded: ("SettledInFull", paid, fee),
+    "settleMany": lambda step, paid, fee, refunded: ("SettledInFull", fee),
     "cancel": lambda step, paid, fee, refunded: ("Cancelled", step.sender, refunded),
     "resolve": lambda step, paid, fee, refunded: ("Resolved", paid, fee, refunded),
     "reclaim": lambda step, paid, fee, refunded: ("Reclaimed", refunded),

@@ -13,6 +13,7 @@ from people import Buyer, Provider
 
 from aitbc.chain.escrow import Escrow
 from aitbc.protocol.events import BookingEvent, Claimed, Funded
+from aitbc.protocol.ledger import Money, moves
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import EscrowState
 from local_market import LocalMarket
@@ -107,10 +108,6 @@ def wait_until_closed(escrow: Escrow, pairs: Iterable[Pair]) -> None:
             time.sleep(0.3)
 
 
-def moved(events: Iterable[BookingEvent], kind: str) -> int:
-    return sum(getattr(event, kind, 0) for event in events)
-
-
 def check(market: LocalMarket, plans: list[Plan]) -> None:
     pairs = [pair(market, plan) for plan in plans]
     parties = [person.address for each in pairs for person in (each.buyer, each.provider)]
@@ -133,21 +130,20 @@ def check(market: LocalMarket, plans: list[Plan]) -> None:
             for event in events
             if isinstance(event, BookingEvent) and event.booking_id == each.booking_id
         ]
-        paid, fee, refunded = (moved(own, kind) for kind in ("paid", "fee", "refunded"))
-        fees += fee
-        assert paid + fee + refunded == each.terms.amount
-        assert after[each.provider.address] - before[each.provider.address] == paid
-        assert before[each.buyer.address] - after[each.buyer.address] == paid + fee
-        assert_as_planned(each.plan, each.terms, own, paid + fee)
+        moved = sum(moves(each.terms.amount, own), Money())
+        fees += moved.fees
+        earned = moved.paid + moved.fees
+        assert moved.total == each.terms.amount
+        assert after[each.provider.address] - before[each.provider.address] == moved.paid
+        assert before[each.buyer.address] - after[each.buyer.address] == earned
+        assert_as_planned(each.plan, each.terms, own, earned)
     assert after[market.escrow] - before[market.escrow] == fees
     assert escrow.balance() == escrow.owed(escrow.parameters.fee_recipient)
 
 
 def assert_as_planned(plan: Plan, terms: Terms, own: list[BookingEvent], earned: int) -> None:
     delivered = terms.amount * plan.delivered // plan.duration
-    claimed = moved((e for e in own if isinstance(e, Claimed)), "paid") + moved(
-        (e for e in own if isinstance(e, Claimed)), "fee"
-    )
+    claimed = sum(e.paid + e.fee for e in own if isinstance(e, Claimed))
     expected = {
         Behaviour.DELIVER: delivered,
         Behaviour.CLAIM: delivered,

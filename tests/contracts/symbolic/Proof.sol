@@ -51,9 +51,8 @@ abstract contract Proof {
     address internal constant FEE_RECIPIENT = address(0xFEE);
 
     /// @dev Where the escrow keeps its mappings.
-    uint256 private constant BOOKING_SLOT = 2;
-    uint256 private constant DISPUTED_AT_SLOT = 3;
-    uint256 private constant OWED_SLOT = 4;
+    uint256 private constant BOOKINGS_SLOT = 2;
+    uint256 private constant OWED_SLOT = 3;
 
     IEscrow internal escrow;
     uint256 internal feeBps = chosenFee();
@@ -101,8 +100,9 @@ abstract contract Proof {
         vm.warp(s.time);
         id = escrow.idOf(s.terms);
         uint256 slot = uint160(provider) | uint256(s.remaining) << 160 | uint256(s.state) << 248;
-        vm.store(address(escrow), keccak256(abi.encode(id, BOOKING_SLOT)), bytes32(slot));
-        vm.store(address(escrow), keccak256(abi.encode(id, DISPUTED_AT_SLOT)), bytes32(uint256(s.disputedAt)));
+        bytes32 entry = keccak256(abi.encode(id, BOOKINGS_SLOT));
+        vm.store(address(escrow), entry, bytes32(slot));
+        vm.store(address(escrow), bytes32(uint256(entry) + 1), bytes32(uint256(s.disputedAt)));
         assertSlot(id, provider, s.remaining, s.state);
         assert(escrow.disputedAt(id) == s.disputedAt);
         give(address(escrow), uint256(s.remaining) + s.others);

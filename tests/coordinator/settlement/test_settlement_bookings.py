@@ -126,8 +126,7 @@ def each_status(bookings: Bookings) -> dict[str, Terms]:
     bookings.attest(made["attested"])
     bookings.attest(made["settling"], batch="a-batch")
     ids = {name: bookings.id_of(terms) for name, terms in made.items()}
-    amount = made["settled"].amount
-    bookings.apply(SettledInFull, booking_id=ids["settled"], paid=amount - 1, fee=1)
+    bookings.apply(SettledInFull, booking_id=ids["settled"], fee=1)
     refund = {"refunded": made["cancelled"].amount}
     bookings.apply(Cancelled, booking_id=ids["cancelled"], by=bookings.provider.address, **refund)
     bookings.apply(Reclaimed, booking_id=ids["reclaimed"], refunded=made["reclaimed"].amount)
@@ -263,6 +262,16 @@ def test_money_is_the_sum_of_events_however_often_they_are_applied(bookings: Boo
         "Claimed",
         "Settled",
     ]
+
+
+def test_a_settlement_in_full_pays_what_claims_left(bookings: Bookings) -> None:
+    terms = bookings.fund(300)
+    booking_id = bookings.id_of(terms)
+    bookings.apply(Claimed, booking_id=booking_id, paid=10, fee=1)
+    bookings.apply(SettledInFull, booking_id=booking_id, fee=3)
+    shown = wire.Booking.model_validate(bookings.get(f"/bookings/{booking_id}").json())
+    assert (shown.paid, shown.fee, shown.refunded) == (terms.amount - 4, 4, 0)
+    assert (shown.remaining, shown.status) == (0, "settled")
 
 
 def test_a_booking_that_was_attested_before_its_dispute_is_listed_once(bookings: Bookings) -> None:

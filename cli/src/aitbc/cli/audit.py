@@ -12,7 +12,7 @@ from aitbc.cli.session import Session
 from aitbc.errors import AitbcError, CoordinatorError, InvalidInput
 from aitbc.protocol.events import BookingEvent
 from aitbc.protocol.ids import short_booking_id
-from aitbc.protocol.ledger import BookingLine
+from aitbc.protocol.ledger import BookingLine, Money, moves
 from aitbc.protocol.types import parse_address
 from aitbc.protocol.units import format_amount
 
@@ -239,7 +239,10 @@ def _show_booking(
         "evidence_checked": evidence_checked,
         "problems": problems,
     }
-    events = [_event_view(target, event) for event in line.events]
+    events = [
+        _event_view(target, event, money)
+        for event, money in zip(line.events, moves(line.terms.amount, line.events), strict=True)
+    ]
     if session.output.format is Format.JSON:
         session.output.data({**record, "events": events})
         return
@@ -263,11 +266,12 @@ def _line_view(target: Target, line: BookingLine) -> dict[str, Any]:
     }
 
 
-def _event_view(target: Target, event: BookingEvent) -> dict[str, Any]:
+def _event_view(target: Target, event: BookingEvent, money: Money) -> dict[str, Any]:
+    moved = {"paid": money.paid, "fee": money.fees, "refunded": money.refunded}
     amounts = {
-        name: target.shown(getattr(event, name))
-        for name in ("paid", "fee", "refunded")
-        if hasattr(event, name)
+        name: target.shown(amount)
+        for name, amount in moved.items()
+        if amount or hasattr(event, name)
     }
     return {
         "event": type(event).__name__,

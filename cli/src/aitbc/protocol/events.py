@@ -42,7 +42,8 @@ class Settled(BookingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledInFull(BookingEvent):
-    paid: int
+    """All that remained was paid, less `fee`."""
+
     fee: int
 
 

@@ -6,7 +6,7 @@ their account until it withdraws. What the events cannot mean is listed as a vio
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from aitbc.protocol import events as ev
@@ -140,6 +140,24 @@ class Ledger:
         return self.funded == self.left.total + self.held
 
 
+def moved(event: ev.BookingEvent, remaining: int) -> Money:
+    """What an event moves of a booking of which so much remained."""
+    fee = int(getattr(event, "fee", 0))
+    paid = int(getattr(event, "paid", 0))
+    if isinstance(event, ev.SettledInFull):
+        paid = max(0, remaining - fee)
+    return Money(paid, int(getattr(event, "refunded", 0)), fee)
+
+
+def moves(amount: int, events: Iterable[ev.BookingEvent]) -> Iterator[Money]:
+    """What each event of one booking moves; they are given in the chain's order."""
+    remaining = amount
+    for event in events:
+        money = moved(event, remaining)
+        remaining -= money.total
+        yield money
+
+
 def build_ledger(events: Iterable[ev.EscrowEvent], rules: Rules) -> Ledger:
     """The books after `events`, which are all of the escrow's, in the chain's order."""
     builder = _Builder(rules)
@@ -245,9 +263,8 @@ class _Builder:
         if line.status.closed:
             self._violate(event, f"{name} after it was {line.status}")
         before = line.remaining
-        paid = int(getattr(event, "paid", 0))
-        fee = int(getattr(event, "fee", 0))
-        refunded = int(getattr(event, "refunded", 0))
+        money = moved(event, before)
+        paid, refunded, fee = money.paid, money.refunded, money.fees
         line.paid += paid
         line.fee += fee
         line.refunded += refunded

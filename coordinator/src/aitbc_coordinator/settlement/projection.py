@@ -8,10 +8,11 @@ from sqlmodel import Session
 
 from aitbc.errors import ChainError
 from aitbc.protocol import events as escrow_events
+from aitbc.protocol import ledger
 from aitbc.protocol.events import BookingEvent, Disputed, EscrowEvent, Funded
 from aitbc.protocol.ids import short_booking_id
-from aitbc_coordinator.market import reservations
-from aitbc_coordinator.settlement import outbox, repository
+from aitbc_coordinator.market import reservations, standing
+from aitbc_coordinator.settlement import deliveries, outbox, repository
 from aitbc_coordinator.settlement.models import Booking, BookingState, ChainEvent
 
 
@@ -27,12 +28,10 @@ class Money(NamedTuple):
 
 def money(amount: int, events: Sequence[BookingEvent]) -> Money:
     """Sum a booking's events, `Funded` among them, given in the chain's order."""
-    paid = sum(getattr(event, "paid", 0) for event in events)
-    fee = sum(getattr(event, "fee", 0) for event in events)
-    refunded = sum(getattr(event, "refunded", 0) for event in events)
-    remaining = amount - paid - fee - refunded
+    moved = sum(ledger.moves(amount, events), ledger.Money())
+    remaining = amount - moved.total
     closed_by = None if remaining else type(events[-1]).__name__
-    return Money(paid, fee, refunded, remaining, closed_by)
+    return Money(moved.paid, moved.fees, moved.refunded, remaining, closed_by)
 
 
 def apply(session: Session, event: EscrowEvent) -> None:
@@ -94,6 +93,7 @@ def _recompute(session: Session, booking_id: str) -> Booking | None:
     own = [event for event in events if isinstance(event, BookingEvent)]
     funded = next((event for event in own if isinstance(event, Funded)), None)
     if funded is None:
+        standing.forget(session, booking_id)
         repository.delete_booking(session, booking_id)
         return None
     known = repository.find_booking(session, booking_id)
@@ -101,7 +101,7 @@ def _recompute(session: Session, booking_id: str) -> Booking | None:
     terms, totals = funded.terms, money(funded.terms.amount, own)
     disputed_at = next((event.timestamp for event in own if isinstance(event, Disputed)), None)
     unclosed = BookingState.OPEN if disputed_at is None else BookingState.DISPUTED
-    return repository.save_booking(
+    booking = repository.save_booking(
         session,
         Booking(
             id=booking_id,
@@ -126,6 +126,8 @@ def _recompute(session: Session, booking_id: str) -> Booking | None:
             remaining=totals.remaining,
         ),
     )
+    deliveries.keep(session, booking, own[-1])
+    return booking
 
 
 def _reserve_again(session: Session, booking: Booking) -> None:

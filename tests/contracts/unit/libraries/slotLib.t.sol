@@ -35,6 +35,20 @@ contract SlotLibTest {
         _assertReads(address(0), 0, State.Closed);
     }
 
+    function test_WhenLessRemains() external pure {
+        uint88[4] memory amounts = [0, 1, REMAINING - 1, REMAINING];
+        for (uint256 i; i < amounts.length; ++i) {
+            Slot slot = SlotLib.less(SlotLib.pack(PROVIDER, REMAINING, State.Open), amounts[i]);
+
+            // it should have taken the amount from what remains
+            vm.assertEq(SlotLib.remaining(slot), REMAINING - amounts[i]);
+
+            // it should have the provider and the state of before
+            vm.assertEq(SlotLib.provider(slot), PROVIDER);
+            vm.assertTrue(SlotLib.state(slot) == State.Open);
+        }
+    }
+
     function test_WhenTheStateIsAsked() external pure {
         // it should be open in that state only
         for (uint8 i; i <= uint8(type(State).max); ++i) {
