@@ -75,6 +75,10 @@ class Coordinator:
         """Any version of any listing, by what terms name it by."""
         return self._get(f"listings/{digest}", wire.SignedListing)
 
+    def hours(self, **query: str | int | None) -> wire.RegionHourPage:
+        """Newest first. Query: region, from, until (UTC seconds), limit, cursor."""
+        return self._get("market/hours", wire.RegionHourPage, query)
+
     def request_quote(self, signed: wire.SignedQuoteRequest) -> wire.SignedQuote:
         return self._send("POST", "quotes", signed, wire.SignedQuote)
 

@@ -226,6 +226,7 @@ def test_a_client_can_be_written_from_the_openapi_document(client: TestClient) -
         "health",
         "readiness",
         "get_market",
+        "list_hours",
         "register_gpu",
         "update_gpu",
         "unlist_gpu",

@@ -231,10 +231,10 @@ def test_a_closed_booking_frees_its_time_and_begins_idleness(
         with context.database.session() as session:
             reservations.release(session, made.booking_id, at=closed_at)
     assert all_reservations(context.database) == []
-    clock.now = closed_at + 3599
-    assert idle_price(client, made) == 36_000
+    clock.now = closed_at + 1800
+    assert idle_price(client, made) == 35_625
     clock.now = closed_at + 3600
-    assert idle_price(client, made) == 34_200
+    assert idle_price(client, made) == 35_250
 
 
 def test_a_gpu_is_idle_from_the_end_of_its_booking_even_before_it_is_closed(
@@ -244,10 +244,10 @@ def test_a_gpu_is_idle_from_the_end_of_its_booking_even_before_it_is_closed(
     with context.database.session() as session:
         reservations.confirm(session, made.booking_id)
     clock.now = made.terms.ends_at + 3600
-    assert idle_price(client, made) == 34_200
+    assert idle_price(client, made) == 35_250
     with context.database.session() as session:
         reservations.release(session, made.booking_id, at=clock.now)
-    assert idle_price(client, made) == 34_200
+    assert idle_price(client, made) == 35_250
 
 
 def test_a_booking_cancelled_before_its_start_leaves_the_gpu_as_idle_as_it_was(
@@ -258,7 +258,7 @@ def test_a_booking_cancelled_before_its_start_leaves_the_gpu_as_idle_as_it_was(
         reservations.confirm(session, made.booking_id)
         reservations.release(session, made.booking_id, at=NOW + 10_000)
     clock.now = NOW + 10_000
-    assert idle_price(client, made) == 36_000 * 9_000 // 10_000
+    assert idle_price(client, made) == 36_000 - 18_000 * 10_000 // 86_400
 
 
 def test_a_hold_alone_does_not_make_a_gpu_busy(
@@ -266,7 +266,7 @@ def test_a_hold_alone_does_not_make_a_gpu_busy(
 ) -> None:
     made = quote(duration=10_000)
     clock.now = NOW + 3600
-    assert idle_price(client, made) == 34_200
+    assert idle_price(client, made) == 35_250
 
 
 def test_touch_remembers_the_latest_time(

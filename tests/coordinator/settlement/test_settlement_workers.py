@@ -17,7 +17,7 @@ from aitbc_coordinator import logs
 from aitbc_coordinator.settlement import workers
 from aitbc_coordinator.settlement.workers import Worker, Workers
 
-ALL_OK = {"node": "ok", "follower": "ok", "settler": "ok"}
+ALL_OK = {"node": "ok", "follower": "ok", "settler": "ok", "market": "ok"}
 PATIENCE_SECONDS = 60
 
 
@@ -84,6 +84,7 @@ def test_a_node_that_is_down_is_named_without_the_key_in_its_url(
     web3.provider.endpoint_uri = world.context.settings.rpc_url  # type: ignore[attr-defined]
     made._follow.run_once()
     made._settle.run_once()
+    made._market.run_once()
     assert made.checks() == ALL_OK
 
 
@@ -150,6 +151,7 @@ def test_bookings_that_need_a_person_are_alerts_and_logged_once(
     stuck = ["b-1"]
     monkeypatch.setattr(made._settler, "stuck", lambda: stuck)
     made._follow.run_once()
+    made._market.run_once()
     for _ in range(2):
         made._settle.run_once()
     left = f"booking {world.booking(terms).short_id} is open past its claim window: it is left to"

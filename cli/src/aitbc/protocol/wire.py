@@ -24,7 +24,9 @@ from aitbc.protocol.types import (
     Bytes32,
     Signature,
     Timestamp,
+    Uint32,
 )
+from aitbc.protocol.units import BPS
 
 API = "/v1"
 DEFAULT_PORT = 8700
@@ -97,13 +99,30 @@ class Gpu(Wire):
     signature: Signature
     digest: Bytes32
     listed: bool
-    current_price: Price
+    current_price: Price = Field(description="Of an hour that starts as soon as possible")
     free_from: Timestamp = Field(description="Earliest second from which it is not reserved")
     last_seen: Timestamp | None = Field(description="Last heartbeat of its provider")
 
 
 class GpuPage(Wire):
     items: list[Gpu]
+    next_cursor: str | None
+
+
+class RegionHour(Wire):
+    """A region at the start of an hour; `level_bps` is its price level from then on."""
+
+    region: str
+    starts_at: Timestamp
+    listed: Uint32
+    booked: Uint32
+    utilisation_bps: Annotated[int, Field(ge=0, le=BPS)]
+    level_before_bps: int
+    level_bps: int
+
+
+class RegionHourPage(Wire):
+    items: list[RegionHour]
     next_cursor: str | None
 
 
@@ -207,7 +226,7 @@ class GpuStatus(Wire):
     """Where a GPU stands now."""
 
     gpu: Gpu
-    utilisation_bps: Annotated[int, Field(ge=0, le=10_000)]
+    utilisation_bps: Annotated[int, Field(ge=0, le=BPS)]
     current_booking: Booking | None
     upcoming: list[Booking]
     last_bookings: list[Booking]

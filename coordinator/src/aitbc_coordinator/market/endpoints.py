@@ -11,7 +11,7 @@ from aitbc.protocol import wire
 from aitbc.protocol.types import Bytes32
 from aitbc_coordinator.api.dependencies import ContextDependency
 from aitbc_coordinator.api.problems import declare
-from aitbc_coordinator.market import examples, listings, quotes, search, views
+from aitbc_coordinator.market import examples, hours, listings, quotes, search, views
 from aitbc_coordinator.market.filters import Position, SearchQuery
 
 router = APIRouter(prefix=wire.API, tags=["market"])
@@ -35,6 +35,23 @@ UNACCEPTABLE = ("unknown-region", "unknown-strategy", "invalid-prices")
 def get_market(context: ContextDependency) -> wire.Market:
     """What the coordinator says of itself: check it against the chain, then pin it."""
     return context.market
+
+
+@router.get(
+    "/market/hours",
+    summary="A region's demand and price level, hour by hour",
+    responses=declare({422: ("unknown-region",)}),
+)
+def list_hours(
+    context: ContextDependency, query: Annotated[hours.HoursQuery, Query()]
+) -> wire.RegionHourPage:
+    """From the newest to the oldest: what prices rest on, for anybody to check.
+
+    Each level follows from the hour before and from what was booked. Where `next_cursor` is given
+    there are more: ask again with it as `cursor`.
+    """
+    with context.database.read() as session:
+        return hours.page(session, query)
 
 
 @router.post(

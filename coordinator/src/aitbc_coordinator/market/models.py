@@ -109,6 +109,20 @@ class Quote(SQLModel, table=True):
     request_signature: str = Field(sa_column=Column(Text, nullable=False))
 
 
+class RegionHour(SQLModel, table=True):
+    """A region as it was at the start of an hour (UTC). Rows are never changed."""
+
+    __tablename__ = "region_hour"
+
+    region: str = Field(primary_key=True)
+    starts_at: int = Field(primary_key=True, sa_type=BigInteger)
+    listed: int = Field(sa_type=BigInteger)
+    booked: int = Field(sa_type=BigInteger)
+    level_before_bps: int
+    level_bps: int
+    """The region's price level from this hour on."""
+
+
 class Reservation(SQLModel, table=True):
     """A GPU is taken in `[starts_at, ends_at)`. The database refuses two that overlap."""
 

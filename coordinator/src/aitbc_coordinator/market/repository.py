@@ -7,9 +7,7 @@ from sqlalchemy import (
     ColumnElement,
     ColumnExpressionArgument,
     and_,
-    case,
     delete,
-    exists,
     func,
     literal,
     or_,
@@ -20,13 +18,22 @@ from sqlmodel import Session, col, select
 
 from aitbc_coordinator.database import AmountColumn
 from aitbc_coordinator.market.filters import Filters, Position
-from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation, Unlisting
+from aitbc_coordinator.market.models import (
+    Gpu,
+    Listing,
+    Quote,
+    RegionHour,
+    Reservation,
+    Unlisting,
+)
 
 _ID = re.compile(r"[0-9a-z-]{1,16}")
 _BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
 
 
-def add(session: Session, row: Gpu | Listing | Quote | Reservation | Unlisting) -> None:
+def add(
+    session: Session, row: Gpu | Listing | Quote | RegionHour | Reservation | Unlisting
+) -> None:
     """Insert a row now, so that what the database refuses is raised here."""
     session.add(row)
     session.flush()
@@ -146,17 +153,21 @@ def reservations(
 
 
 def busy_until(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, int]:
-    """End of the latest funded reservation that has begun, by GPU."""
-    query = (
-        select(Reservation.gpu_id, func.max(Reservation.ends_at))
+    """End of the latest funded reservation that has begun, by GPU; of those that have one."""
+    # Reservations of a GPU do not overlap: the last to begin is the last to end.
+    latest = (
+        select(Reservation.ends_at)
         .where(
-            col(Reservation.gpu_id).in_(list(gpu_ids)),
+            col(Reservation.gpu_id) == col(Gpu.id),
             col(Reservation.starts_at) <= now,
             col(Reservation.held_until).is_(None),
         )
-        .group_by(col(Reservation.gpu_id))
+        .order_by(col(Reservation.starts_at).desc())
+        .limit(1)
+        .scalar_subquery()
     )
-    return dict(session.exec(query).all())
+    query = select(Gpu.id, latest).where(col(Gpu.id).in_(list(gpu_ids)))
+    return {gpu_id: ends_at for gpu_id, ends_at in session.exec(query) if ends_at is not None}
 
 
 def listed_and_booked(session: Session, at: int) -> dict[str, tuple[int, int]]:
@@ -164,18 +175,29 @@ def listed_and_booked(session: Session, at: int) -> dict[str, tuple[int, int]]:
 
     Only what was funded counts: a quote costs nothing, and must not move anybody's price.
     """
-    booked = exists().where(
-        col(Reservation.gpu_id) == col(Gpu.id),
+    listed = select(Gpu.region, func.count()).where(col(Gpu.listed)).group_by(col(Gpu.region))
+    booked = listed.join(Reservation, col(Reservation.gpu_id) == col(Gpu.id)).where(
         col(Reservation.starts_at) <= at,
         col(Reservation.ends_at) > at,
         col(Reservation.held_until).is_(None),
     )
-    query = (
-        select(Gpu.region, func.count(), func.sum(case((booked, 1), else_=0)))
-        .where(col(Gpu.listed))
-        .group_by(col(Gpu.region))
-    )
-    return {region: (listed, taken) for region, listed, taken in session.exec(query)}
+    taken = dict(session.exec(booked).all())
+    return {region: (count, taken.get(region, 0)) for region, count in session.exec(listed)}
+
+
+def newest_hour(session: Session, region: str) -> RegionHour | None:
+    return next(iter(hours(session, region, limit=1)), None)
+
+
+def hours(
+    session: Session, region: str, *, since: int = 0, until: int | None = None, limit: int
+) -> Sequence[RegionHour]:
+    """A region's hours that start from `since` until `until`, newest first."""
+    starts_at = col(RegionHour.starts_at)
+    query = select(RegionHour).where(RegionHour.region == region, starts_at >= since)
+    if until is not None:
+        query = query.where(starts_at <= until)
+    return session.exec(query.order_by(starts_at.desc()).limit(limit)).all()
 
 
 def saw_gpu(session: Session, gpu_id: str, now: int) -> None:

@@ -1,4 +1,4 @@
-"""The market's state as prices see it: how booked a region is, and how idle a GPU."""
+"""The market's state as prices see it: a region's newest hour, and how idle a GPU stands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +8,19 @@ from sqlmodel import Session
 
 from aitbc.protocol.messages import Listing
 from aitbc.protocol.pricing import MarketHour, PricingInputs
-from aitbc.protocol.units import BPS
-from aitbc_coordinator.market import repository
+from aitbc_coordinator.market import hours, repository
 from aitbc_coordinator.market.models import Gpu
 
 
 @dataclass(frozen=True, slots=True)
 class MarketState:
-    """What the prices of some GPUs depend on, for bookings that start at `starts_at`."""
+    """What the prices of some GPUs depend on, for bookings in `[starts_at, ends_at)`."""
 
     now: int
     starts_at: int
     ends_at: int
-    counts: dict[str, tuple[int, int]]
-    """By region: listed GPUs, and those of them that are booked at `starts_at`."""
+    hours: dict[str, MarketHour]
+    """By region: its newest hour."""
     busy_until: dict[str, int]
     """By GPU: end of the latest funded booking that has begun."""
 
@@ -33,7 +32,7 @@ class MarketState:
             now=now,
             starts_at=starts_at,
             ends_at=ends_at,
-            counts=repository.listed_and_booked(session, starts_at),
+            hours=hours.newest(session, {gpu.region for gpu in gpus}),
             busy_until=repository.busy_until(session, [gpu.id for gpu in gpus], now),
         )
 
@@ -47,14 +46,9 @@ class MarketState:
             ceiling_price=listing.ceiling_price,
             starts_at=self.starts_at,
             ends_at=self.ends_at,
-            hour=self.hour(listing.region),
+            hour=self.hours[listing.region],
             idle_seconds=self.idle_seconds(gpu),
         )
-
-    def hour(self, region: str) -> MarketHour:
-        listed, booked = self.counts.get(region, (0, 0))
-        starts_at = self.now // 3600 * 3600
-        return MarketHour(starts_at=starts_at, listed=listed, booked=booked, level_before_bps=BPS)
 
     def idle_seconds(self, gpu: Gpu) -> int:
         busy_until = min(self.now, self.busy_until.get(gpu.id, 0))

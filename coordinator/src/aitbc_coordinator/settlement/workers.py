@@ -1,4 +1,4 @@
-"""Runs the follower and the settler beside the API, each in a thread, until told to stop."""
+"""Runs follower, settler and the market's hours beside the API, each in a thread, until told."""
 
 import threading
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from aitbc.chain.escrow import Escrow
 from aitbc.chain.node import redact
 from aitbc.errors import AitbcError
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.market import hours
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
@@ -106,9 +107,14 @@ class Workers:
             settler.step()
             return False
 
+        def record_hour() -> bool:
+            hours.record(context)
+            return False
+
         self._follow = Worker("follower", follower.step, settings.poll_seconds, settings.rpc_url)
         self._settle = Worker("settler", settle, settings.poll_seconds, settings.rpc_url)
-        self._workers = (self._follow, self._settle)
+        self._market = Worker("market", record_hour, settings.poll_seconds, settings.rpc_url)
+        self._workers = (self._follow, self._settle, self._market)
 
     def start(self) -> None:
         for worker in self._workers:
@@ -127,6 +133,7 @@ class Workers:
             "node": self._follow.node_status,
             "follower": self._follow.status,
             "settler": self._settle.status,
+            "market": self._market.status,
         }
 
     def alerts(self) -> list[str]:

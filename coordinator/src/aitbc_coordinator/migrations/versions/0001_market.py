@@ -97,6 +97,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("buyer", "salt", name="quote_salt"),
     )
     op.create_table(
+        "region_hour",
+        sa.Column("region", sa.String(), primary_key=True),
+        sa.Column("starts_at", sa.BigInteger(), primary_key=True),
+        sa.Column("listed", sa.BigInteger(), nullable=False),
+        sa.Column("booked", sa.BigInteger(), nullable=False),
+        sa.Column("level_before_bps", sa.Integer(), nullable=False),
+        sa.Column("level_bps", sa.Integer(), nullable=False),
+    )
+    op.create_table(
         "reservation",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("gpu_id", sa.String(), sa.ForeignKey("gpu.id"), nullable=False),
