@@ -12,7 +12,7 @@ from aitbc.protocol.where import Condition, CudaVersion, Field, Operator, Value,
 DECIMALS = 6
 
 ADDRESSES = tuple(parse_address("0x" + byte * 20) for byte in ("a1", "b2", "c3"))
-MODELS = ("", "NVIDIA A100-80G", "nvidia a100 sxm", "RTX 4090", "RTX_4090 %", "ÉCOLE é /(+)#")
+MODELS = ("", "NVIDIA A100-80G", "nvidia a100 sxm", "RTX 4090", "RTX_4090", "ÉCOLE é /(+)#")
 NAMES = ("a", "A", "My-GPU", "my gpu", "in", "É:1")
 IDS = tuple(f"g-{letter * 6}" for letter in "0abz")
 

@@ -162,9 +162,7 @@ def excluded(page: wire.GpuPage) -> dict[str, tuple[int | None, int | None]]:
     return {one.condition: (one.excluded, one.alone) for one in page.no_match.conditions}
 
 
-def test_no_match_counts_what_each_condition_excludes(
-    client: TestClient, provider: Wallet
-) -> None:
+def test_no_match_counts_what_each_condition_excludes(client: TestClient, provider: Wallet) -> None:
     page = find(client, "memory>=24 region=eu-west cuda<13")
     assert excluded(page) == {
         "memory>=24": (1, 1),

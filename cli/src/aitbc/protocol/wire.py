@@ -102,11 +102,37 @@ class Gpu(Wire):
     current_price: Price = Field(description="Of an hour that starts as soon as possible")
     free_from: Timestamp = Field(description="Earliest second from which it is not reserved")
     last_seen: Timestamp | None = Field(description="Last heartbeat of its provider")
+    reliability_bps: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        description="Delivered share of the seconds that were booked, in the bookings that closed "
+        "in the last 30 days; none without such a booking"
+    )
+    verified: bool = Field(
+        description="Its provider's machine reported the listed UUID in the last 30 days"
+    )
+
+
+class Exclusion(Wire):
+    """How many GPUs one condition of a search excludes; none where prices are too many to look at.
+
+    Conditions that are not counted are left out of account in the others' `alone`.
+    """
+
+    condition: str
+    excluded: int | None = Field(description="GPUs that fail it")
+    alone: int | None = Field(description="GPUs that fail it and no other")
+
+
+class NoMatch(Wire):
+    """Why a search finds nothing: of so many GPUs, what each of its conditions excludes."""
+
+    searched: int
+    conditions: list[Exclusion]
 
 
 class GpuPage(Wire):
     items: list[Gpu]
     next_cursor: str | None
+    no_match: NoMatch | None = Field(None, description="On a first page without items")
 
 
 class RegionHour(Wire):

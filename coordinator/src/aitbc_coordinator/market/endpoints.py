@@ -12,7 +12,7 @@ from aitbc.protocol.types import Bytes32
 from aitbc_coordinator.api.dependencies import ContextDependency
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.market import examples, hours, listings, quotes, search, views
-from aitbc_coordinator.market.filters import Position, SearchQuery
+from aitbc_coordinator.market.filters import SearchQuery
 
 router = APIRouter(prefix=wire.API, tags=["market"])
 
@@ -127,15 +127,16 @@ def unlist_gpu(gpu_id: GpuId, signed: UnlistingBody, context: ContextDependency)
     return context.database.transact(work)
 
 
-@router.get("/gpus", summary="Search GPUs")
+@router.get("/gpus", summary="Search GPUs", responses=declare({422: ("invalid-where",)}))
 def search_gpus(context: ContextDependency, query: Annotated[SearchQuery, Query()]) -> wire.GpuPage:
     """Listed GPUs by base price, then id.
 
-    Where `next_cursor` is given there may be more: ask again with it as `cursor`.
+    `where` is a filter expression; of what it cannot be read, `detail` has the position, from 0.
+    Where `next_cursor` is given there may be more: ask again with it as `cursor`. A first page
+    without items says in `no_match` what each condition excludes.
     """
-    after = None if query.cursor is None else Position.of(query.cursor)
     with context.database.read() as session:
-        return search.search(context, session, query, after, query.limit)
+        return search.search(context, session, query)
 
 
 @router.get("/gpus/{gpu_id}", summary="One GPU", responses=declare({404: ("unknown-gpu",)}))

@@ -53,7 +53,26 @@ class Gpu(SQLModel, table=True):
     unlisted_at: int | None = Field(default=None, sa_type=BigInteger)
     """When the newest unlisting was signed: no listing from before brings the GPU back."""
     last_seen: int | None = Field(default=None, sa_type=BigInteger)
+    reported_uuid: str | None = None
+    """The UUID that its provider's machine named last, in a heartbeat's telemetry."""
+    reported_at: int | None = Field(default=None, sa_type=BigInteger)
     idle_since: int = Field(sa_type=BigInteger)
+
+
+class Delivery(SQLModel, table=True):
+    """A booking that is closed: what its GPU delivered of it. As its events say."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        CheckConstraint("booked_seconds > 0", name="delivery_was_booked"),
+        Index("delivery_of_gpu", "gpu_id", "closed_at"),
+    )
+
+    booking_id: str = Field(primary_key=True)
+    gpu_id: str = Field(foreign_key="gpu.id")
+    closed_at: int = Field(sa_type=BigInteger)
+    booked_seconds: int = Field(sa_type=BigInteger)
+    delivered_seconds: int = Field(sa_type=BigInteger)
 
 
 class Listing(SQLModel, table=True):

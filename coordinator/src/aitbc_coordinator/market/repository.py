@@ -5,19 +5,13 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import (
     ColumnElement,
-    ColumnExpressionArgument,
-    and_,
     delete,
     func,
-    literal,
     or_,
-    tuple_,
     update,
 )
 from sqlmodel import Session, col, select
 
-from aitbc_coordinator.database import AmountColumn
-from aitbc_coordinator.market.filters import Filters, Position
 from aitbc_coordinator.market.models import (
     Gpu,
     Listing,
@@ -72,39 +66,6 @@ def find_listing(session: Session, digest: str) -> Listing | None:
 
 def find_unlisting(session: Session, digest: str) -> Unlisting | None:
     return session.get(Unlisting, digest)
-
-
-def search(session: Session, filters: Filters, after: Position | None, limit: int) -> list[Gpu]:
-    """GPUs that match, by base price and id, from the one that follows `after`."""
-    query = select(Gpu).where(*_conditions(filters))
-    if after is not None:
-        reached = tuple_(literal(after.base_price, AmountColumn), literal(after.gpu_id))
-        query = query.where(tuple_(col(Gpu.base_price), col(Gpu.id)) > reached)
-    query = query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(limit)
-    return list(session.exec(query))
-
-
-def _conditions(filters: Filters) -> list[ColumnExpressionArgument[bool]]:
-    found: list[ColumnExpressionArgument[bool]] = []
-    if filters.provider is None:
-        found.append(col(Gpu.listed))
-    else:
-        found.append(col(Gpu.provider) == filters.provider)
-    if filters.region is not None:
-        found.append(col(Gpu.region) == filters.region)
-    if filters.name is not None:
-        found.append(col(Gpu.name) == filters.name)
-    if filters.model is not None:
-        found.append(col(Gpu.model).icontains(filters.model, autoescape=True))
-    if filters.min_memory is not None:
-        found.append(col(Gpu.memory_gib) >= filters.min_memory)
-    if filters.cuda_version is not None:
-        major, minor = filters.cuda_version
-        newer = and_(col(Gpu.cuda_major) == major, col(Gpu.cuda_minor) >= minor)
-        found.append(or_(col(Gpu.cuda_major) > major, newer))
-    if filters.max_price is not None:
-        found.append(col(Gpu.floor_price) <= filters.max_price)
-    return found
 
 
 def find_quote(session: Session, quote_id: str) -> Quote | None:
@@ -198,11 +159,6 @@ def hours(
     if until is not None:
         query = query.where(starts_at <= until)
     return session.exec(query.order_by(starts_at.desc()).limit(limit)).all()
-
-
-def saw_gpu(session: Session, gpu_id: str, now: int) -> None:
-    later = or_(col(Gpu.last_seen).is_(None), col(Gpu.last_seen) < now)
-    session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, later).values(last_seen=now))
 
 
 def idle_from(session: Session, gpu_id: str, since: int) -> None:

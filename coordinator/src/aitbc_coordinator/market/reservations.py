@@ -59,11 +59,6 @@ def release(session: Session, booking_id: str, *, at: int | None = None) -> None
         repository.idle_from(session, quote.gpu_id, min(closed_at, quote.ends_at))
 
 
-def touch(session: Session, gpu_id: str, now: int) -> None:
-    """The provider's machine was heard at `now`."""
-    repository.saw_gpu(session, gpu_id, now)
-
-
 def _reserve(session: Session, quote: Quote, held_until: int | None) -> bool:
     now = chain_time(session)
     repository.delete_lapsed(session, quote.gpu_id, now)

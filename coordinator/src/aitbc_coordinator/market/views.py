@@ -9,8 +9,9 @@ from aitbc.protocol import messages, pricing, wire
 from aitbc.protocol.units import SECONDS_PER_HOUR
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
-from aitbc_coordinator.market import repository
+from aitbc_coordinator.market import repository, standing
 from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
+from aitbc_coordinator.market.standing import Standing
 from aitbc_coordinator.market.state import MarketState
 
 
@@ -24,10 +25,17 @@ def gpu_views(context: Context, session: Session, gpus: Sequence[Gpu]) -> list[w
     listings = repository.listings(session, [gpu.digest for gpu in gpus])
     reserved = defaultdict(list)
     gpu_ids = [gpu.id for gpu in gpus]
+    standings = standing.of_gpus(session, gpu_ids, now)
     for reservation in repository.reservations(session, gpu_ids, now, chain_time(session)):
         reserved[reservation.gpu_id].append(reservation)
     return [
-        _gpu_view(gpu, listings[gpu.digest], state, free_from(now, 1, reserved[gpu.id]))
+        _gpu_view(
+            gpu,
+            listings[gpu.digest],
+            state,
+            free_from(now, 1, reserved[gpu.id]),
+            standings[gpu.id],
+        )
         for gpu in gpus
     ]
 
@@ -68,7 +76,9 @@ def quote_view(session: Session, quote: Quote) -> wire.SignedQuote:
     )
 
 
-def _gpu_view(gpu: Gpu, row: Listing, state: MarketState, free: int) -> wire.Gpu:
+def _gpu_view(
+    gpu: Gpu, row: Listing, state: MarketState, free: int, stands: Standing
+) -> wire.Gpu:
     signed = signed_listing(row)
     return wire.Gpu(
         id=gpu.id,
@@ -79,4 +89,6 @@ def _gpu_view(gpu: Gpu, row: Listing, state: MarketState, free: int) -> wire.Gpu
         current_price=pricing.price(state.inputs(gpu, signed.listing)),
         free_from=free,
         last_seen=gpu.last_seen,
+        reliability_bps=stands.reliability_bps,
+        verified=stands.verified,
     )

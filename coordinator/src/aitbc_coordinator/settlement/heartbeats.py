@@ -14,7 +14,7 @@ from aitbc.protocol.states import clock_cap
 from aitbc.protocol.wire import HeartbeatAnswer, SignedReceipt
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
-from aitbc_coordinator.market import reservations
+from aitbc_coordinator.market import standing
 from aitbc_coordinator.settlement import models, outbox, repository
 from aitbc_coordinator.settlement.models import Booking, BookingState
 
@@ -87,7 +87,7 @@ def accept(context: Context, session: Session, signed: SignedHeartbeat) -> Heart
         ),
     )
     if booking.gpu_id is not None:
-        reservations.touch(session, booking.gpu_id, now)
+        standing.heard(session, booking.gpu_id, heartbeat.telemetry, now)
     _advance_meter(context, session, booking, gained, now)
     return _answer(session, booking, now)
 

@@ -7,6 +7,8 @@ operators in it stands in double quotes.
 """
 
 from aitbc.protocol.where.conditions import (
+    FIELD_NAMES,
+    OPERATOR_NAMES,
     Condition,
     CudaVersion,
     Field,
@@ -18,6 +20,7 @@ from aitbc.protocol.where.conditions import (
     show,
     show_condition,
 )
+from aitbc.protocol.where.matching import COMPARE, fold_case, holds, matches, price_limit
 from aitbc.protocol.where.parser import (
     MAX_CHARS,
     MAX_CONDITIONS,
@@ -27,9 +30,12 @@ from aitbc.protocol.where.parser import (
 )
 
 __all__ = [
+    "COMPARE",
+    "FIELD_NAMES",
     "MAX_CHARS",
     "MAX_CONDITIONS",
     "MAX_ITEMS",
+    "OPERATOR_NAMES",
     "Condition",
     "CudaVersion",
     "Field",
@@ -38,8 +44,12 @@ __all__ = [
     "Where",
     "WhereError",
     "condition",
+    "fold_case",
+    "holds",
+    "matches",
     "operators_of",
     "parse",
+    "price_limit",
     "show",
     "show_condition",
 ]

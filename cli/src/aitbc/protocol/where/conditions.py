@@ -48,6 +48,10 @@ class Field(StrEnum):
     VERIFIED = "verified"
 
 
+FIELD_NAMES = ", ".join(Field)
+OPERATOR_NAMES = " ".join(Operator)
+
+
 class CudaVersion(NamedTuple):
     """Compared by number: 12.10 is newer than 12.9, and 12 is 12.0."""
 

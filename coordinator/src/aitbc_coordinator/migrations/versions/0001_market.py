@@ -58,11 +58,23 @@ def upgrade() -> None:
         sa.Column("listed", sa.Boolean(), nullable=False),
         sa.Column("unlisted_at", sa.BigInteger()),
         sa.Column("last_seen", sa.BigInteger()),
+        sa.Column("reported_uuid", sa.String()),
+        sa.Column("reported_at", sa.BigInteger()),
         sa.Column("idle_since", sa.BigInteger(), nullable=False),
     )
     _unique_among_listed("gpu_listed_name", ["provider", "name"], "listed")
     _unique_among_listed("gpu_listed_uuid", ["gpu_uuid"], "listed AND gpu_uuid <> ''")
     op.create_index("gpu_by_price", "gpu", ["listed", "base_price", "id"])
+    op.create_table(
+        "delivery",
+        sa.Column("booking_id", sa.String(), primary_key=True),
+        sa.Column("gpu_id", sa.String(), sa.ForeignKey("gpu.id"), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=False),
+        sa.Column("booked_seconds", sa.BigInteger(), nullable=False),
+        sa.Column("delivered_seconds", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("booked_seconds > 0", name="delivery_was_booked"),
+    )
+    op.create_index("delivery_of_gpu", "delivery", ["gpu_id", "closed_at"])
     op.create_table(
         "listing",
         sa.Column("digest", sa.String(), primary_key=True),

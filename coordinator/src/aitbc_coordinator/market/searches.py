@@ -1,0 +1,115 @@
+"""SQL that finds GPUs, and tells what keeps others from being found."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, not_, true, tuple_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+from sqlmodel import Session, col, select
+
+from aitbc.protocol.where import COMPARE, Condition, Field, Operator, fold_case
+from aitbc_coordinator.database import AmountColumn
+from aitbc_coordinator.market import standing
+from aitbc_coordinator.market.filters import Position
+from aitbc_coordinator.market.models import Gpu
+
+
+def find(
+    session: Session, conditions: Sequence[ColumnElement[bool]], after: Position | None, limit: int
+) -> Sequence[Gpu]:
+    """GPUs by base price and id, from the one that follows `after`."""
+    query = select(Gpu).where(*conditions)
+    if after is not None:
+        reached = tuple_(literal(after.base_price, AmountColumn), literal(after.gpu_id))
+        query = query.where(tuple_(col(Gpu.base_price), col(Gpu.id)) > reached)
+    return session.exec(query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(limit)).all()
+
+
+def failures(
+    session: Session, scope: ColumnElement[bool], conditions: Sequence[ColumnElement[bool]]
+) -> Counter[int]:
+    """How many GPUs of the scope fail which conditions: bit i of a key is condition i's.
+
+    A condition that is NULL fails.
+    """
+    bits = (
+        case((condition, literal(0, BigInteger)), else_=literal(1 << i, BigInteger))
+        for i, condition in enumerate(conditions)
+    )
+    failed = select(reduce(add, bits, literal(0, BigInteger)).label("failed")).where(scope)
+    masks = failed.subquery()
+    query = select(masks.c.failed, func.count()).group_by(masks.c.failed)
+    return Counter(dict(session.exec(query).all()))
+
+
+def in_scope(provider: str | None) -> ColumnElement[bool]:
+    """What a search looks at: the market, or all that a provider has ever listed."""
+    return col(Gpu.listed) == true() if provider is None else col(Gpu.provider) == provider
+
+
+def condition(one: Condition, now: int) -> ColumnElement[bool]:
+    """A condition of a search on a row of `Gpu`; of a price, whether its bounds allow it."""
+    if one.field is Field.PRICE:
+        return _may_cost(one.operator, one.values)
+    if one.field is Field.VERIFIED:
+        verified = standing.is_verified(now)
+        return verified if one.values[0] else not_(verified)
+    column = _column(one.field, now)
+    if one.operator is Operator.IN:
+        return column.in_(one.values)
+    value = one.values[0]
+    if one.operator is Operator.CONTAINS:
+        return ascii_lower(column).contains(fold_case(str(value)), autoescape=True)
+    compared: ColumnElement[bool] = COMPARE[one.operator](
+        column, tuple_(*value) if isinstance(value, tuple) else value
+    )
+    return compared
+
+
+class ascii_lower(GenericFunction[str]):  # noqa: N801  (the name of a function in SQL)
+    """A to Z as a to z, and nothing else changed."""
+
+    inherit_cache = True
+
+
+@compiles(ascii_lower)
+def _lower(element: ascii_lower, compiler: Any, **options: Any) -> str:
+    # SQLite's `lower` knows no other letters.
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(ascii_lower, "postgresql")
+def _lower_postgresql(element: ascii_lower, compiler: Any, **options: Any) -> str:
+    return f'lower({compiler.process(element.clauses, **options)} COLLATE "C")'
+
+
+def _column(field: Field, now: int) -> Any:
+    match field:
+        case Field.CUDA:
+            return tuple_(col(Gpu.cuda_major), col(Gpu.cuda_minor))
+        case Field.MEMORY:
+            return col(Gpu.memory_gib)
+        case Field.RELIABILITY:
+            return standing.reliability_bps(now)
+    return col(getattr(Gpu, field.value))
+
+
+def _may_cost(operator: Operator, values: Sequence[Any]) -> ColumnElement[bool]:
+    floor, ceiling = col(Gpu.floor_price), col(Gpu.ceiling_price)
+    lowest, highest = min(values), max(values)
+    match operator:
+        case Operator.LESS:
+            return floor < highest
+        case Operator.AT_MOST:
+            return floor <= highest
+        case Operator.MORE:
+            return ceiling > lowest
+        case Operator.AT_LEAST:
+            return ceiling >= lowest
+        case Operator.UNEQUAL:
+            return true()
+    return and_(floor <= highest, ceiling >= lowest)

@@ -1,0 +1,79 @@
+"""How a GPU stands: what it delivered of what was booked, and whether its machine was heard."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, update
+from sqlmodel import Session, col, select
+
+from aitbc.protocol.units import BPS
+from aitbc_coordinator.market.models import Delivery, Gpu
+
+WINDOW_SECONDS = 30 * 86_400
+"""What happened longer ago does not count."""
+
+
+class Standing(NamedTuple):
+    reliability_bps: int | None
+    verified: bool
+
+
+class Telemetry(BaseModel):
+    """What is read of a heartbeat's telemetry."""
+
+    gpu_uuid: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9-]*$")
+
+
+def reliability_bps(now: int) -> ColumnElement[int | None]:
+    """SQL for a row of `Gpu`: the delivered share of what was booked; NULL without a booking."""
+    delivered, booked = (
+        cast(func.sum(col(seconds)), BigInteger)
+        for seconds in (Delivery.delivered_seconds, Delivery.booked_seconds)
+    )
+    closed = (col(Delivery.gpu_id) == col(Gpu.id), col(Delivery.closed_at) > now - WINDOW_SECONDS)
+    return select(delivered * BPS // booked).where(*closed).correlate(Gpu).scalar_subquery()
+
+
+def is_verified(now: int) -> ColumnElement[bool]:
+    """SQL for a row of `Gpu`: its provider's machine has reported the UUID that is listed."""
+    return and_(
+        col(Gpu.gpu_uuid) != "",
+        col(Gpu.reported_uuid).is_not_distinct_from(col(Gpu.gpu_uuid)),
+        col(Gpu.reported_at) > now - WINDOW_SECONDS,
+    )
+
+
+def of_gpus(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, Standing]:
+    query = select(col(Gpu.id), reliability_bps(now), is_verified(now))
+    rows = session.exec(query.where(col(Gpu.id).in_(list(gpu_ids))))
+    return {gpu_id: Standing(reliability, verified) for gpu_id, reliability, verified in rows}
+
+
+def heard(session: Session, gpu_id: str, telemetry: str, now: int) -> None:
+    """The provider's machine was heard at `now`, with a heartbeat's telemetry about a GPU."""
+    later = or_(col(Gpu.last_seen).is_(None), col(Gpu.last_seen) < now)
+    session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, later).values(last_seen=now))
+    uuid = _reported_uuid(telemetry)
+    if uuid:
+        reported = update(Gpu).where(col(Gpu.id) == gpu_id, col(Gpu.gpu_uuid) == uuid)
+        session.exec(reported.values(reported_uuid=uuid, reported_at=now))
+
+
+def record(session: Session, delivery: Delivery) -> None:
+    """A booking is closed. Harmless to repeat."""
+    session.merge(delivery)
+    session.flush()
+
+
+def forget(session: Session, booking_id: str) -> None:
+    """A booking is not closed, or no more; or what became of it was its buyer's wish."""
+    session.exec(delete(Delivery).where(col(Delivery.booking_id) == booking_id))
+
+
+def _reported_uuid(telemetry: str) -> str:
+    """The UUID in a telemetry; empty where there is none."""
+    try:
+        return Telemetry.model_validate_json(telemetry).gpu_uuid
+    except ValidationError:
+        return ""
