@@ -28,6 +28,7 @@ from verification.workshop import (
     Outcome,
     Verdict,
     Workshop,
+    first_stage,
     open_workshop,
     snapshot,
 )
@@ -117,9 +118,8 @@ def run_campaign(say: Callable[[str], None], *, guards_only: bool = False) -> Ca
             ]
 
             def attempt(workshop: Workshop, mutant: Mutant) -> Outcome:
-                own = f"unit/{mutant.verb}"
-                has_own = not guards_only and (tree / TESTS / own).exists()
-                return workshop.attempt(mutant, ((own,), *stages) if has_own else stages, seconds)
+                first = () if guards_only else (first_stage(mutant, tree),)
+                return workshop.attempt(mutant, (*first, *stages), seconds)
 
             _try_all([first, *others], attempt, left, state, say)
         outcomes = {mutant.id: state.outcome(mutant.id) for mutant in mutants}

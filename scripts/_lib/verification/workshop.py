@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+
+from eth_utils.crypto import keccak
 
 from verification import forge
 from verification.mutants import Mutant, all_mutants
@@ -25,14 +27,25 @@ Stage = tuple[str, ...]
 UNIT: Stage = ("unit",)
 STAGES = (UNIT, ("attacks", "fuzz"))
 """The quick tests first: most mutants go no further."""
+OF_LIBRARIES: Stage = ("unit/libraries", "unit/settle")
+"""What uses every library, and is soon compiled: all that uses a library is compiled with it."""
+CACHE = ".forge/fast"
+"""What forge keeps of a tree from run to run, with the quick profile."""
 SETTINGS = {"FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_FUZZ_SEED": "0x1"}
 OPTIONS = ("--fail-fast", "--threads", "1")
 UNMUTATED = ("contracts/test/", "contracts/interfaces/")
+CONTRACTS, LIBRARIES = "contracts/", "contracts/libraries/"
 ESCROWS = ("NativeEscrow", "TokenEscrow")
 NO_END = "no end"
 LEAST_SECONDS = 60
 SLOWER = 10
 """So many times longer than unchanged contracts may the tests of a mutant take."""
+PATIENCE = 2
+"""So many times longer again, when they are run once more."""
+
+
+class StaleError(forge.ForgeError):
+    """An artifact was compiled from another text than the tree has."""
 
 
 class Verdict(StrEnum):
@@ -64,6 +77,46 @@ def snapshot(source: Path, folder: Path, *tests: str) -> Path:
     for name in LINKED:
         (folder / name).symlink_to(forge.ROOT / name)
     return folder
+
+
+def first_stage(mutant: Mutant, source: Path) -> Stage:
+    """The few tests of a tree that most likely find a mutant, if there are any for it."""
+    if mutant.path.startswith(LIBRARIES):
+        return OF_LIBRARIES
+    own = f"unit/{mutant.verb}"
+    return (own,) if (source / forge.TESTS / own).exists() else ()
+
+
+def require_current(tree: Path, out: Path) -> None:
+    """Make sure that the artifacts of a tree were compiled from its contracts as they are.
+
+    Forge looks into its cache for what to compile again; as it links tests when they run, it
+    leaves those alone whose contracts have only changed inside. If it left out too much, the
+    tests would run the code of another mutant. The metadata of an artifact states the hash of
+    each source. That of a test may state an earlier one of a contract, of which it has no code,
+    but not of a library. What has no code itself, like the helpers that forge adds, cannot run.
+
+    Raises:
+        StaleError: an artifact is of another text, or there is none of an escrow.
+    """
+    hashes = {
+        str(path.relative_to(tree)): "0x" + keccak(path.read_bytes()).hex()
+        for path in (tree / CONTRACTS).rglob("*.sol")
+    }
+    for name in ESCROWS:
+        if not (out / f"{name}.sol" / f"{name}.json").exists():
+            raise StaleError(f"{name} was not compiled")
+    for artifact in _artifacts(out):
+        if artifact["bytecode"]["object"] != "0x":
+            _require_current(artifact["metadata"], hashes)
+
+
+def _require_current(metadata: Json, hashes: Mapping[str, str]) -> None:
+    [(file, contract)] = metadata["settings"]["compilationTarget"].items()
+    contained = CONTRACTS if file.startswith(CONTRACTS) else LIBRARIES
+    for path, source in metadata["sources"].items():
+        if path.startswith(contained) and source["keccak256"] != hashes.get(path):
+            raise StaleError(f"{file}:{contract} was compiled from another {path}")
 
 
 @contextmanager
@@ -160,12 +213,33 @@ class Workshop:
             path.write_bytes(source)
 
     def _run(self, stage: Stage, timeout: float | None) -> str:
-        """The test that failed, or an empty string."""
+        """The test that failed, or an empty string.
+
+        Where old code was tested, or the tests did not end, they are run once more, all newly
+        compiled and with more time: a busy machine must not pass for an endless mutant.
+
+        Raises:
+            StaleError: old code was tested again.
+            TimeoutError: the tests did not end again.
+        """
         tree = self._tree(stage)
         if not any((tree / forge.TESTS).rglob("*.t.sol")):
             return ""
+        try:
+            return self._run_once(tree, timeout)
+        except (StaleError, TimeoutError):
+            shutil.rmtree(tree / CACHE, ignore_errors=True)
+            return self._run_once(tree, timeout and PATIENCE * timeout)
+
+    def _run_once(self, tree: Path, timeout: float | None) -> str:
         settings = SETTINGS | self.settings
-        run = forge.run_tests(root=tree, settings=settings, options=OPTIONS, timeout=timeout)
+        out = tree / CACHE / "out"
+        try:
+            run = forge.run_tests(root=tree, settings=settings, options=OPTIONS, timeout=timeout)
+        except TimeoutError:
+            require_current(tree, out)
+            raise
+        require_current(tree, out)
         return str(run.failed[0]) if run.failed else ""
 
     @cached_property
@@ -180,6 +254,7 @@ class Workshop:
         """
         tree = self._tree(())
         self._build(tree, "shipped", forge.SHIPPED, "--no-metadata")
+        require_current(tree, tree / "shipped")
         artifacts = (tree / "shipped" / f"{name}.sol" / f"{name}.json" for name in ESCROWS)
         return [json.loads(path.read_text())["bytecode"]["object"] for path in artifacts]
 
@@ -188,7 +263,10 @@ class Workshop:
         forge.build(root=tree, profile=profile, settings=self.settings, options=options)
 
 
+def _artifacts(out: Path) -> Iterator[Json]:
+    return (json.loads(path.read_text()) for path in sorted(out.glob("*.sol/*.json")))
+
+
 def _syntax_trees(out: Path) -> dict[str, Json]:
-    artifacts = (json.loads(path.read_text()) for path in sorted(out.glob("*.sol/*.json")))
-    trees = (artifact["ast"] for artifact in artifacts if artifact.get("ast"))
+    trees = (artifact["ast"] for artifact in _artifacts(out) if artifact.get("ast"))
     return {tree["absolutePath"]: tree for tree in trees}
