@@ -4,17 +4,31 @@ Nothing in a quote is taken on trust. Whatever can be computed is computed again
 the provider's own signed word, and the rest is bounded by what the buyer requested.
 """
 
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from aitbc.errors import UntrustedMarket
 from aitbc.protocol import pricing
 from aitbc.protocol.ids import gpu_id, quote_id
 from aitbc.protocol.messages import Domain, Listing, Quote, QuoteRequest, Terms
-from aitbc.protocol.units import price_of
-from aitbc.protocol.wire import Market, SignedListing, SignedQuote
+from aitbc.protocol.pricing import NO_HOUR, PRICING_VERSION, PricingInputs
+from aitbc.protocol.units import BPS, price_of
+from aitbc.protocol.wire import Market, RegionHour, SignedListing, SignedQuote
 
 CLOCK_TOLERANCE_SECONDS = 300
 """How far a buyer's and a coordinator's clocks may be apart."""
+
+
+class Check(NamedTuple):
+    """Something that a quote says, and what it must be."""
+
+    what: str
+    found: Any
+    expected: Any
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.found == self.expected)
 
 
 def verify_quote(market: Market, request: QuoteRequest, signed: SignedQuote) -> None:
@@ -23,17 +37,44 @@ def verify_quote(market: Market, request: QuoteRequest, signed: SignedQuote) -> 
     `market` is the pinned one, `request` what the buyer signed. Whether the quote is still open
     is another question: see `fund_by` of its terms.
     """
-    verify_listing(market.domain, request.gpu_id, signed.gpu)
-    _verify_price(request, signed)
-    _verify_terms(market, request, signed)
-    _same("GPU", signed.gpu_id, request.gpu_id)
-    _same("id", signed.id, quote_id(signed.booking_id))
-    quote = Quote(
-        booking_id=signed.booking_id,
-        price=signed.price.per_hour,
-        pricing=signed.inputs.digest(),
+    _same("GPU of the listing", _gpu_id(signed.gpu.listing), request.gpu_id)
+    _verify_request(market, request, signed)
+    for check in own_checks(market, signed):
+        _same(*check)
+
+
+def own_checks(market: Market, signed: SignedQuote) -> Iterator[Check]:
+    """What holds of any honest quote of a market, whoever asked for it."""
+    listing, inputs, terms, domain = signed.gpu.listing, signed.inputs, signed.terms, market.domain
+    signer = listing.signer(domain, signed.gpu.signature)
+    yield Check("signer of the listing", signer, listing.provider)
+    yield Check("GPU", signed.gpu_id, _gpu_id(listing))
+    yield from _price_checks(signed)
+    yield Check("amount", terms.amount, price_of(signed.price.per_hour, inputs.seconds))
+    yield Check("provider", terms.provider, listing.provider)
+    yield Check("listing", terms.listing, listing_digest(domain, listing))
+    yield Check("booking id", signed.booking_id, terms.booking_id(domain))
+    yield Check("id", signed.id, quote_id(signed.booking_id))
+    commitment = Quote(
+        booking_id=signed.booking_id, price=signed.price.per_hour, pricing=inputs.digest()
     )
-    _same("attester", quote.signer(market.domain, signed.signature), market.attester)
+    yield Check("attester", commitment.signer(domain, signed.signature), market.attester)
+
+
+def hour_checks(inputs: PricingInputs, published: Sequence[RegionHour]) -> Iterator[Check]:
+    """Whether a price rests on the hour that its market publishes, and that on the hour before.
+
+    `published` are the two newest hours of the region up to that of the price, newest first.
+    """
+    if inputs.hour == NO_HOUR:
+        return
+    shown = published[0] if published else None
+    yield Check("region of the hour", inputs.region, getattr(shown, "region", None))
+    for name in ("starts_at", "listed", "booked", "level_before_bps", "level_bps"):
+        value = getattr(inputs.hour, name)
+        yield Check(f"{name} of the hour", value, getattr(shown, name, None))
+    before = published[1].level_bps if len(published) > 1 else BPS
+    yield Check("level after the hour before", inputs.hour.level_before_bps, before)
 
 
 def verify_listing(domain: Domain, wanted_id: str, signed: SignedListing) -> None:
@@ -41,7 +82,7 @@ def verify_listing(domain: Domain, wanted_id: str, signed: SignedListing) -> Non
     listing = signed.listing
     signer = listing.signer(domain, signed.signature)
     _same("signer of the listing", signer, listing.provider)
-    _same("GPU of the listing", gpu_id(listing.provider, listing.salt), wanted_id)
+    _same("GPU of the listing", _gpu_id(listing), wanted_id)
 
 
 def fits(listing: Listing, *, region: str | None, min_memory: int | None, cuda: str | None) -> bool:
@@ -62,32 +103,30 @@ def listing_digest(domain: Domain, listing: Listing) -> str:
     return "0x" + listing.digest(domain).hex()
 
 
-def _verify_price(request: QuoteRequest, signed: SignedQuote) -> None:
+def _price_checks(signed: SignedQuote) -> Iterator[Check]:
     listing, inputs, terms = signed.gpu.listing, signed.inputs, signed.terms
-    _same("version of the price rules", inputs.version, pricing.PRICING_VERSION)
+    yield Check("version of the price rules", inputs.version, PRICING_VERSION)
     for name in ("base_price", "floor_price", "ceiling_price", "strategy", "region"):
-        _same(f"{name} of the price", getattr(inputs, name), getattr(listing, name))
-    _same("start in the price", inputs.starts_at, terms.starts_at)
-    _same("end in the price", inputs.ends_at, terms.ends_at)
+        yield Check(f"{name} of the price", getattr(inputs, name), getattr(listing, name))
+    yield Check("start in the price", inputs.starts_at, terms.starts_at)
+    yield Check("end in the price", inputs.ends_at, terms.ends_at)
     try:
         price = pricing.price(inputs)
     except ValueError as error:
-        _refuse(str(error))
-    _same("price", signed.price, price)
-    if price.per_hour > request.max_price:
-        _refuse(f"its price is {price.per_hour}, above the most you allow, {request.max_price}")
-    _same("amount", terms.amount, price_of(price.per_hour, request.duration))
+        yield Check("price rule", str(error), "one that there is")
+        return
+    yield Check("price per hour", signed.price.per_hour, price.per_hour)
+    yield Check("factors", signed.price.factors, price.factors)
 
 
-def _verify_terms(market: Market, request: QuoteRequest, signed: SignedQuote) -> None:
-    terms = signed.terms
-    _same("provider", terms.provider, signed.gpu.listing.provider)
-    _same("listing", terms.listing, listing_digest(market.domain, signed.gpu.listing))
+def _verify_request(market: Market, request: QuoteRequest, signed: SignedQuote) -> None:
+    terms, per_hour = signed.terms, signed.price.per_hour
+    if per_hour > request.max_price:
+        _refuse(f"its price is {per_hour}, above the most you allow, {request.max_price}")
     _same("buyer", terms.buyer, request.buyer)
     _same("salt", terms.salt, request.salt)
     _same("duration", terms.ends_at - terms.starts_at, request.duration)
     _verify_times(market, request, terms)
-    _same("booking id", signed.booking_id, terms.booking_id(market.domain))
 
 
 def _verify_times(market: Market, request: QuoteRequest, terms: Terms) -> None:
@@ -100,6 +139,10 @@ def _verify_times(market: Market, request: QuoteRequest, terms: Terms) -> None:
         _same("start", terms.starts_at, request.starts_at)
     elif terms.starts_at > latest:
         _refuse(f"it starts at {terms.starts_at}, not as soon as possible")
+
+
+def _gpu_id(listing: Listing) -> str:
+    return gpu_id(listing.provider, listing.salt)
 
 
 def _same(what: str, found: Any, expected: Any) -> None:
