@@ -41,6 +41,7 @@ interface Vm {
 
     function addr(uint256 key) external pure returns (address);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
+    function eip712HashStruct(string calldata types, bytes calldata data) external pure returns (bytes32);
     function signAndAttachDelegation(address implementation, uint256 key) external;
 
     /* INPUTS */
