@@ -61,4 +61,9 @@ int nvmlDeviceGetPowerUsage(void *gpu, unsigned int *milliwatts) {
     (void)gpu; (void)milliwatts;
     return 3; /* not supported */
 }
+int nvmlDeviceGetEnforcedPowerLimit(void *gpu, unsigned int *milliwatts) {
+    (void)gpu;
+    *milliwatts = number("FAKE_NVML_POWER", 450) * 1000;
+    return *milliwatts ? 0 : 3; /* not supported */
+}
 #endif

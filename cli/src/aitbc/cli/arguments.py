@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from aitbc.cli.output import Moment
 from aitbc.errors import InvalidInput
+from aitbc.protocol.regions import time_zone
 from aitbc.protocol.units import format_amount, parse_amount
 from aitbc.protocol.wire import Market
 
@@ -69,6 +70,11 @@ def start_time(option: str, text: str | None, now: int) -> int:
 def shown_time(moment: int) -> str:
     """UTC seconds as an ISO time, for a sentence; data carries a Moment."""
     return str(Moment(moment))
+
+
+def local_clock(moment: int, region: str) -> str:
+    """UTC seconds on a region's own clock, such as 09:00 PDT."""
+    return datetime.fromtimestamp(moment, time_zone(region)).strftime("%H:%M %Z")
 
 
 def shown_amount(value: int, market: Market) -> str:

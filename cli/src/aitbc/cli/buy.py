@@ -12,6 +12,7 @@ from aitbc.buying.quotes import fits, verify_quote
 from aitbc.cli import arguments
 from aitbc.cli.gpu import search_filters
 from aitbc.cli.lookup import PAGE, find_gpu, list_gpus
+from aitbc.cli.output import Format
 from aitbc.cli.paying import Payment, require_means
 from aitbc.cli.session import Session
 from aitbc.cli.views import quote_view
@@ -72,7 +73,11 @@ def quote(
     wish = _wish(session, duration, start, max_price)
     held = _ask(session, buyer, find_gpu(session, gpu_id), wish)
     Records(session.home).keep_quote(held)
-    session.output.record(quote_view(held.quote, session.market))
+    shown = quote_view(held.quote, session.market)
+    if session.output.format is Format.JSON:
+        # Whole, so that the price can be explained to anybody: see 'price explain'.
+        shown["signed"] = held.quote.model_dump(mode="json")
+    session.output.record(shown)
     session.output.hint(f"to book it: aitbc marketplace book --quote {held.quote.id}")
 
 

@@ -8,6 +8,7 @@ from aitbc.cli.app import command, group
 from aitbc.cli.buy import book, quote
 from aitbc.cli.gpu import gpu
 from aitbc.cli.lookup import find_gpu, own_gpus
+from aitbc.cli.pricing import price
 from aitbc.cli.session import Session
 from aitbc.cli.views import (
     EARNINGS_COLUMNS,
@@ -19,6 +20,7 @@ from aitbc.cli.views import (
 
 marketplace = group("Offer GPUs, find them, book them.")
 marketplace.add_typer(gpu, name="gpu")
+marketplace.add_typer(price, name="price")
 
 command(
     marketplace,

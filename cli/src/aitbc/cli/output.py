@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import typer
 
 from aitbc.cli.failures import Cancelled, Failure
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 Row = Mapping[str, Any]
 """JSON-ready values under stable snake_case keys: amounts are decimal strings of the coin, times
 are `Moment`s."""
 
 _UNWRAPPED_WIDTH = 100_000
+_FULL_BPS = 10_000
 
 
 class Format(StrEnum):
@@ -38,6 +39,17 @@ class Moment(int):
     @classmethod
     def of(cls, seconds: int | None) -> "Moment | None":
         return None if seconds is None else cls(seconds)
+
+
+class Measured(str):
+    """A decimal, which people see with a bar of `width` characters, `bps` of it filled."""
+
+    __slots__ = ("bps", "width")
+
+    def __new__(cls, text: str, bps: int, width: int) -> Self:
+        made = super().__new__(cls, text)
+        made.bps, made.width = bps, width
+        return made
 
 
 class Output:
@@ -142,14 +154,25 @@ def _print_lines(values: Row, *, indent: str = "", err: bool = False) -> None:
 
 def _print_table(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(row.get(key))) for key in columns))
+        table.add_row(*(_rich_cell(row.get(key)) for key in columns))
     _console(sys.stdout).print(table)
+
+
+def _rich_cell(value: Any) -> "RenderableType":
+    from rich.bar import Bar
+    from rich.table import Table
+    from rich.text import Text
+
+    if not isinstance(value, Measured):
+        return Text(_cell(value))
+    cell = Table.grid(padding=(0, 1))
+    cell.add_row(Bar(_FULL_BPS, 0, value.bps, width=value.width), Text(value))
+    return cell
 
 
 def _console(file: TextIO) -> "Console":

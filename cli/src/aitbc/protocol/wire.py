@@ -14,7 +14,7 @@ from aitbc.protocol.messages import (
     Terms,
     Unlisting,
 )
-from aitbc.protocol.pricing import Price, PricingInputs
+from aitbc.protocol.pricing import MarketHour, Price, PricingInputs
 from aitbc.protocol.states import BookingStatus
 from aitbc.protocol.types import (
     ZERO_ADDRESS,
@@ -145,6 +145,20 @@ class RegionHour(Wire):
     utilisation_bps: Annotated[int, Field(ge=0, le=BPS)]
     level_before_bps: int
     level_bps: int
+
+    @model_validator(mode="after")
+    def _is_an_hour(self) -> Self:
+        self.market_hour()
+        return self
+
+    def market_hour(self) -> MarketHour:
+        """What of it a price rests on."""
+        return MarketHour(
+            starts_at=self.starts_at,
+            listed=self.listed,
+            booked=self.booked,
+            level_before_bps=self.level_before_bps,
+        )
 
 
 class RegionHourPage(Wire):

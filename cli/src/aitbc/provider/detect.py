@@ -16,6 +16,7 @@ MARKETED_GIB = (
     *(1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80),
     *(94, 96, 128, 141, 180, 192, 256, 288),
 )
+MILLIWATTS = 1_000
 ECC_SHARE = 16
 """Error correction takes up to one part in so many of a GPU's memory."""
 
@@ -36,6 +37,8 @@ class DetectedGpu:
     memory_gib: int
     cuda_version: str
     driver_version: str
+    power_limit_watts: int | None = None
+    """None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def telemetry(index: int) -> Telemetry:
             temperature_celsius=_supported(
                 lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)
             ),
-            power_watts=_supported(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu) // 1000),
+            power_watts=_supported(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu) // MILLIWATTS),
         )
 
 
@@ -123,6 +126,9 @@ def _describe(index: int, cuda: str, driver: str) -> DetectedGpu:
         memory_gib=marketed_gib(int(pynvml.nvmlDeviceGetMemoryInfo(gpu).total)),
         cuda_version=cuda,
         driver_version=driver,
+        power_limit_watts=_supported(
+            lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu) // MILLIWATTS
+        ),
     )
 
 
