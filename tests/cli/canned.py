@@ -9,7 +9,10 @@ from http_stub import Answer, serving
 
 @dataclass
 class Canned:
-    """Answers each path with what `say` gave it, anything else with 404 and no body."""
+    """Answers each path with what `say` gave it, anything else with 404 and no body.
+
+    A path with the beginning of a query goes before the path alone.
+    """
 
     url: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -23,7 +26,8 @@ class Canned:
 
     def respond(self, _method: str, path: str, _body: bytes) -> Answer:
         self.asked.append(path)
-        return self.answers.get(path.partition("?")[0], Answer(404))
+        queried = (said for said in self.answers if "?" in said and path.startswith(said))
+        return self.answers.get(next(queried, path.partition("?")[0]), Answer(404))
 
 
 @contextmanager

@@ -58,11 +58,19 @@ def gpu(salt: int, *, listed: bool) -> Gpu:
         current_price=Price(per_hour=1, factors=[]),
         free_from=NOW,
         last_seen=None,
+        reliability_bps=None,
+        verified=False,
     )
 
 
+def page(*gpus: Gpu) -> str:
+    return GpuPage(items=list(gpus), next_cursor=None).model_dump_json()
+
+
 def show(ask: Run, canned: Canned, text: str, *gpus: Gpu) -> Any:
-    canned.say("/v1/gpus", GpuPage(items=list(gpus), next_cursor=None).model_dump_json())
+    canned.say("/v1/gpus", page(*gpus))
+    called = [gpu for gpu in gpus if gpu.listing.name == text]
+    canned.say("/v1/gpus?where=name", page(*called))
     return ask("marketplace", "gpu", "show", text)
 
 
@@ -74,7 +82,7 @@ def assert_found(done: Any, wanted: Gpu) -> None:
 def test_a_name_means_the_gpu_that_is_listed(ask: Run, canned: Canned) -> None:
     old, older, new = gpu(1, listed=False), gpu(2, listed=False), gpu(3, listed=True)
     assert_found(show(ask, canned, NAME, old, new), new)
-    assert all(f"name={quote_plus(NAME)}" in asked for asked in canned.asked)
+    assert all(quote_plus(f"name={NAME}") in asked for asked in canned.asked)
     assert_found(show(ask, canned, NAME, old), old)
     assert_refused(show(ask, canned, NAME, old, older), USAGE, "fits more than one GPU")
 
@@ -174,3 +182,24 @@ def test_who_watches_is_told_when_the_arbiter_decides(
         f"the arbiter decides from {Moment(opens)} until {Moment(opens + ARBITER_WINDOW)}" in first
     )
     assert "resolved" in last
+
+
+def test_a_gpu_that_was_not_searched_for_is_refused(ask: Run, canned: Canned) -> None:
+    canned.say("/v1/gpus", page(gpu(1, listed=True)))
+    command = ("marketplace", "gpu", "list", "--where")
+    assert_refused(ask(*command, "memory>24"), FAILED, "not what was searched for")
+    assert_refused(ask(*command, "reliability>=0"), FAILED, "not what was searched for")
+    assert ask(*command, "memory>=24 !verified").returncode == 0
+
+
+def test_a_search_goes_on_where_a_page_is_empty_but_not_for_ever(ask: Run, canned: Canned) -> None:
+    empty = GpuPage(items=[], next_cursor="more").model_dump_json()
+    canned.say("/v1/gpus", empty)
+    found = GpuPage(items=[gpu(1, listed=True)], next_cursor=None).model_dump_json()
+    canned.say("/v1/gpus?limit=200&cursor=more", found)
+    command = ("marketplace", "gpu", "list", "--limit", "200", "--format", "json")
+    assert len(json.loads(ask(*command).stdout)) == 1
+    canned.say("/v1/gpus?limit=200&cursor=more", empty)
+    canned.asked.clear()
+    assert json.loads(ask(*command).stdout) == []
+    assert len(canned.asked) == 25

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from canned import Canned
 
-from checks import FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
+from aitbc.cli.filtering import advice, explanation, pointed
+from aitbc.protocol.wire import Exclusion, NoMatch
+from checks import CANCELLED, FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from in_process import json_here, run_here
 from local_market import LocalMarket, User
 from wallets import give_wallet
@@ -29,8 +31,10 @@ GPU_KEYS = [
     "price_per_hour",
     "provider",
     "region",
+    "reliability",
     "strategy",
     "symbol",
+    "verified",
     "version",
 ]
 
@@ -117,8 +121,14 @@ def test_search(provider: User, gpu: dict[str, Any]) -> None:
     ("arguments", "says"),
     [
         (["gpu", "list", "--region", "atlantis"], "unknown region"),
-        (["gpu", "list", "--cuda", "twelve"], "--cuda 'twelve'"),
+        (["gpu", "list", "--cuda", "twelve"], "--cuda: 'twelve'"),
         (["gpu", "list", "--max-price", "-1"], "--max-price"),
+        (["gpu", "list", "--model", '"'], "--model"),
+        (["gpu", "list", "--where", ""], "--where: expected a condition"),
+        (["gpu", "list", "--where", "!verified " * 32, "--cuda", "12"], "at most 32 conditions"),
+        (["quote", "--duration", "5s"], "--where"),
+        (["quote", "--gpu-id", "Shared", "--where", "memory>=24", "--duration", "5s"], "--gpu-id"),
+        (["quote", "--where", "memory>=24 vram>8", "--duration", "5s"], "unknown field 'vram'"),
         (["gpu", "update", "--gpu-id", "Shared"], "nothing to change"),
         (["gpu", "update", "--gpu-id", "Shared", "--strategy", "x"], "unknown strategy"),
         (["gpu", "update", "--gpu-id", "Shared", "--floor-price", "4"], "between the floor"),
@@ -130,6 +140,8 @@ def test_search(provider: User, gpu: dict[str, Any]) -> None:
         (["book", "--quote", "q-aaaaaaaaaa"], "keeps no quote"),
         (["book", "--quote", "q-aaaaaaaaaa", "--gpu-id", "Shared"], "leave the other"),
         (["book", "--gpu-id", "Shared", "--duration", "5s", "--region", "us-west"], "names one"),
+        (["book", "--gpu-id", "Shared", "--duration", "5s", "--where", "verified"], "names one"),
+        (["book", "--quote", "q-aaaaaaaaaa", "--where", "verified"], "leave the other"),
     ],
     ids=" ".join,
 )
@@ -180,7 +192,7 @@ def test_from_quote_to_cancellation(live: LocalMarket, provider: User, buyer: Us
         "marketplace", "quote", "--gpu-id", gpu["id"], "--duration", "10s", "--start", "+10m"
     )
     assert quote["ends_at"] - quote["starts_at"] == quote["duration_seconds"] == 10
-    assert quote["factors"][0]["factor"] == "demand"
+    assert quote["factors"][0]["factor"] == "level"
     before = live.money_of(buyer.address)
     booked = buyer.json("marketplace", "book", "--quote", quote["id"], "--yes")
     assert (booked["id"], booked["amount"]) == (quote["booking_id"], quote["amount"])
@@ -219,8 +231,107 @@ def test_the_cheapest_that_fits_is_booked(provider: User, buyer: User) -> None:
     done = buyer.run(*wish, stdin="n\n")
     assert done.returncode == 3, done.stderr
     assert cheap["id"] in done.stderr
-    assert "Lock 0.004" in done.stderr
+    assert "Lock 0.005" in done.stderr
     nothing = run_here(buyer, *wish, "--min-memory", "80")
     assert_refused(nothing, FAILED, "no GPU fits")
+    assert "hint: without memory>=80, 2 of" in nothing.stderr
     dear = run_here(buyer, *wish, "--max-price", "0.01")
     assert_refused(dear, FAILED, "no GPU fits")
+
+
+def test_what_is_wrong_with_an_expression_is_pointed_at(provider: User) -> None:
+    wanted = "memory>=24 region in us-west,moon"
+    command = ("marketplace", "gpu", "list", "--where", wanted)
+    done = provider.run(*command)
+    assert_refused(done, USAGE, "--where: unknown region 'moon'")
+    shown, mark, hint = done.stderr.splitlines()[1:]
+    assert shown == f"  {wanted}"
+    assert mark == " " * (2 + wanted.index("moon")) + "^"
+    assert hint.startswith("hint: fields: id, name, model, ")
+    assert hint.endswith("operators: = != < <= > >= ~ in")
+
+    done = run_here(provider, *command, "--format", "json")
+    report = json.loads(done.stderr)
+    assert (report["code"], report["expression"]) == ("invalid-where", wanted)
+    assert report["position"] == wanted.index("moon")
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "shown"),
+    [
+        ("ab\ncd", 3, "  ab cd\n     ^"),
+        ("\x1b[2J", 0, "  \ufffd[2J\n  ^"),
+        ("漢字", 1, "  漢字\n    ^"),
+        ("", 0, "  \n  ^"),
+        ("x" * 200, 100, "  …" + "x" * 120 + "…\n" + " " * 63 + "^"),
+        ("x" * 100, 100, "  …" + "x" * 60 + "\n" + " " * 63 + "^"),
+    ],
+)
+def test_the_mark_stands_under_its_character(text: str, position: int, shown: str) -> None:
+    assert pointed(text, position) == shown
+
+
+def test_a_search_by_an_expression(provider: User) -> None:
+    register(provider, "Whole Name", "--region", "me-central", "--model", "NVIDIA A100-80G")
+    register(provider, "Other", "--region", "ca-central", "--base-price", "36")
+    for where, found in (
+        ("region in me-central,ca-central", 2),
+        ('model~"a100" region in me-central,ca-central', 1),
+        ('name="Whole Name"', 1),
+        ("region=me-central price<=3.6", 1),
+        ("region in me-central,ca-central price>5 !verified", 1),
+        (f"provider={provider.address} region=ca-central", 1),
+    ):
+        assert len(search(provider, "--where", where)) == found, where
+    both = ("--where", "region in me-central,ca-central", "--max-price", "5")
+    assert len(search(provider, *both)) == 1
+
+
+def test_where_nothing_matches_it_is_shown_what_excludes_how_many(provider: User) -> None:
+    register(provider, "Alone", "--region", "ap-south")
+    wanted = "region=ap-south memory>=48 price<9"
+    done = run_here(provider, "marketplace", "gpu", "list", "--where", wanted)
+    assert (done.returncode, done.stdout) == (0, "")
+    said, heading, *rows, hint = done.stderr.splitlines()
+    assert said == "no GPU matches"
+    assert heading.split() == ["CONDITION", "EXCLUDES", "ALONE"]
+    counts = {row.split()[0]: row.split()[1:] for row in rows}
+    assert list(counts) == wanted.split()
+    assert counts["memory>=48"][1] == "1"
+    assert counts["region=ap-south"][1] == "0"
+    assert hint.startswith("hint: without memory>=48, 1 of ")
+
+    booked = ("marketplace", "book", "--where", wanted, "--duration", "5s", "--format", "json")
+    done = run_here(provider, *booked)
+    report = json.loads(done.stderr)
+    assert (done.returncode, report["code"]) == (FAILED, "no-match")
+    assert [one["condition"] for one in report["no_match"]["conditions"]] == wanted.split()
+    assert json_here(provider, "marketplace", "gpu", "list", "--where", wanted) == []
+
+
+def test_advice_is_about_what_excludes_most_alone() -> None:
+    def why(*alone: int | None) -> NoMatch:
+        counted = [Exclusion(condition=f"c{i}", excluded=n, alone=n) for i, n in enumerate(alone)]
+        return NoMatch(searched=9, conditions=counted)
+
+    assert advice(why(1, 3, None)) == "without c1, 3 of 9 GPUs would match"
+    assert "more than one condition" in advice(why(0, None))
+    assert "not priced" in explanation(why(0, None))
+    assert "no GPU is listed" in advice(NoMatch(searched=0, conditions=why(0).conditions))
+    assert "gpu list" in advice(None)
+
+
+def test_the_best_that_an_expression_finds_is_quoted(provider: User, buyer: User) -> None:
+    register(provider, "Dearest", "--region", "au-southeast", "--base-price", "36")
+    dear = register(provider, "Dearer", "--region", "au-southeast", "--base-price", "7.2")
+    cheap = register(provider, "Cheaper", "--region", "au-southeast")
+    ask = ("marketplace", "quote", "--duration", "5s", "--start", "+1h", "--where")
+    quote = json_here(buyer, *ask, "region=au-southeast")
+    assert quote["gpu_id"] == cheap["id"]
+    quote = json_here(buyer, *ask, "region=au-southeast price>5")
+    assert quote["gpu_id"] == dear["id"]
+    done = buyer.run("marketplace", "book", "--quote", quote["id"], stdin="n\n")
+    assert done.returncode == CANCELLED, done.stderr
+    book = ("marketplace", "book", "--duration", "5s", "--start", "+2h", "--where")
+    done = buyer.run(*book, "region=au-southeast price>5 price<10", stdin="n\n")
+    assert dear["id"] in done.stderr

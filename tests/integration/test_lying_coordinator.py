@@ -35,7 +35,8 @@ def test_another_gpu_for_the_id(
 
 
 @pytest.mark.parametrize(
-    ("claims", "says"), [({}, "no GPU fits"), ({"memory_gib": 96}, "none of the GPUs is free")]
+    ("claims", "says"),
+    [({}, "not what was searched for"), ({"memory_gib": 96}, "none of the GPUs is free")],
 )
 def test_a_gpu_that_does_not_fit(
     token_market: LocalMarket,

@@ -64,8 +64,8 @@ class Coordinator:
         return self._send("POST", f"gpus/{gpu_id}/unlist", signed, wire.Gpu)
 
     def gpus(self, **filters: str | int | None) -> wire.GpuPage:
-        """Filters: region, min_memory, cuda, model, max_price (base units per hour), provider,
-        name, limit, cursor."""
+        """Filters: where (an expression), provider (its own, also those not listed), limit,
+        cursor."""
         return self._get("gpus", wire.GpuPage, filters)
 
     def gpu(self, gpu_id: str) -> wire.Gpu:

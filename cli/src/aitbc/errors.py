@@ -1,14 +1,21 @@
 """Errors that people read: one line that says what is wrong, and a hint that says what to do."""
 
+from typing import Any
+
 
 class AitbcError(Exception):
-    """An expected failure. `hint` is the next step, `code` a stable name for programs."""
+    """An expected failure. `hint` is the next step, `code` a stable name for programs.
+
+    `excerpt` shows people what it is about, in lines of their own; `details` tells programs.
+    """
 
     code = "failed"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        self.excerpt: str | None = None
+        self.details: dict[str, Any] = {}
 
 
 class InvalidInput(AitbcError):

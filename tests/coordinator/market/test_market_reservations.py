@@ -14,7 +14,7 @@ from sqlmodel import Session, select
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database, is_conflict
-from aitbc_coordinator.market import reservations
+from aitbc_coordinator.market import reservations, standing
 from aitbc_coordinator.market.models import Gpu, Reservation
 
 SetChainTime = Callable[[int], None]
@@ -269,13 +269,13 @@ def test_a_hold_alone_does_not_make_a_gpu_busy(
     assert idle_price(client, made) == 35_250
 
 
-def test_touch_remembers_the_latest_time(
+def test_when_a_machine_was_heard_last_is_remembered(
     client: TestClient, database: Database, quote: Callable[..., wire.SignedQuote]
 ) -> None:
     made = quote()
     for now in (NOW + 5, NOW + 9, NOW + 7):
         with database.session() as session:
-            reservations.touch(session, made.gpu_id, now)
+            standing.heard(session, made.gpu_id, "{}", now)
     assert client.get(f"/v1/gpus/{made.gpu_id}").json()["last_seen"] == NOW + 9
     with database.read() as session:
         assert session.exec(select(Gpu.last_seen)).one() == NOW + 9

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from signed import NOW, Clock, Wallet, listing
+from sqlalchemy import text
 
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.database import Database
 from aitbc_coordinator.market import search, standing
 from aitbc_coordinator.market.models import Delivery
 
@@ -96,6 +98,21 @@ CONDITIONS: list[tuple[str | None, str]] = [
 def test_conditions(client: TestClient, provider: Wallet) -> None:
     found = {where: names(client, where) for where, _ in CONDITIONS}
     assert found == {where: set(expected) for where, expected in CONDITIONS}
+
+
+def test_only_the_case_of_a_to_z_is_ignored_whatever_the_database_calls_a_letter(
+    client: TestClient, database: Database, wallet: Callable[[], Wallet]
+) -> None:
+    if database.engine.dialect.name == "postgresql":
+        with database.session() as session:
+            named = "SELECT collname FROM pg_collation WHERE lower(collname) LIKE '%utf%8' LIMIT 1"
+            other = session.execute(text(named)).scalar_one()
+            assert session.execute(text(f"SELECT lower('É' COLLATE \"{other}\")")).scalar() == "é"
+            session.execute(text(f'ALTER TABLE gpu ALTER model TYPE text COLLATE "{other}"'))
+    signed = listing(wallet(), model="ÉCOLE é")
+    client.post("/v1/gpus", json=signed.model_dump(mode="json"))
+    for where, found in (("model~Écol", 1), ("model~éCOL", 0), ('model~"e é"', 1)):
+        assert len(find(client, where).items) == found
 
 
 def test_provider(client: TestClient, provider: Wallet, wallet: Callable[[], Wallet]) -> None:

@@ -20,7 +20,7 @@ from aitbc_coordinator.market import search, searches, views
 from aitbc_coordinator.market.filters import SearchQuery
 from aitbc_coordinator.market.models import Delivery, Gpu, Listing
 from aitbc_coordinator.market.standing import WINDOW_SECONDS
-from expressions import ADDRESSES, IDS, MODELS, NAMES, wheres
+from expressions import ADDRESSES, IDS, MODELS, NAMES, PRICES, wheres
 
 SCOPE = searches.in_scope(None)
 _times = st.sampled_from((NOW - WINDOW_SECONDS, NOW - WINDOW_SECONDS + 1, NOW))
@@ -37,7 +37,7 @@ class Sample:
 
 @st.composite
 def samples_of(draw: st.DrawFn, gpu_id: str) -> Sample:
-    floor, base, ceiling = sorted(draw(st.tuples(*[st.integers(1, 400)] * 3)))
+    floor, base, ceiling = sorted(draw(st.tuples(*[st.sampled_from(PRICES)] * 3)))
     uuids = st.sampled_from(("", "GPU-" + gpu_id, "GPU-other"))
     listed = {
         "provider": draw(st.sampled_from(ADDRESSES)),
@@ -59,7 +59,7 @@ def samples_of(draw: st.DrawFn, gpu_id: str) -> Sample:
         "listed": draw(st.integers(0, 4)) > 0,
         "reported_uuid": draw(st.none() | uuids),
         "reported_at": draw(_times),
-        "idle_since": draw(st.sampled_from((NOW, NOW - 40_000))),
+        "idle_since": draw(st.sampled_from((NOW, NOW - 40_000, NOW - 100_000))),
     }
     shares = st.tuples(_times, st.integers(1, 3), st.integers(0, 3))
     return Sample(listed, row, draw(st.lists(shares, max_size=3)))

@@ -85,19 +85,6 @@ def verify_listing(domain: Domain, wanted_id: str, signed: SignedListing) -> Non
     _same("GPU of the listing", _gpu_id(listing), wanted_id)
 
 
-def fits(listing: Listing, *, region: str | None, min_memory: int | None, cuda: str | None) -> bool:
-    """Whether a listing is what a buyer looks for; None asks for nothing. Versions are `12.4`."""
-    return (
-        (region is None or listing.region == region)
-        and (min_memory is None or listing.memory_gib >= min_memory)
-        and (cuda is None or _version(listing.cuda_version) >= _version(cuda))
-    )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(".")))
-
-
 def listing_digest(domain: Domain, listing: Listing) -> str:
     """What terms name a listing by, as 0x-hex."""
     return "0x" + listing.digest(domain).hex()

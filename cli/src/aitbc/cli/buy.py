@@ -3,15 +3,23 @@
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from aitbc.buying import ways
-from aitbc.buying.quotes import fits, verify_quote
+from aitbc.buying.quotes import verify_quote
 from aitbc.cli import arguments
-from aitbc.cli.gpu import search_filters
-from aitbc.cli.lookup import PAGE, find_gpu, list_gpus
+from aitbc.cli.filtering import (
+    CudaOption,
+    MaxPriceOption,
+    MinMemoryOption,
+    NothingFits,
+    RegionOption,
+    WhereOption,
+    read_filter,
+)
+from aitbc.cli.lookup import PAGE, find_gpu, search_gpus
 from aitbc.cli.output import Format
 from aitbc.cli.paying import Payment, require_means
 from aitbc.cli.session import Session
@@ -20,6 +28,7 @@ from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, WalletError
 from aitbc.protocol.funding import PayBy
 from aitbc.protocol.messages import QuoteRequest
 from aitbc.protocol.units import price_of
+from aitbc.protocol.where import Where, price_limit
 from aitbc.protocol.wire import Gpu, SignedQuoteRequest
 from aitbc.records import HeldQuote, Records
 from aitbc.signing import sign
@@ -45,7 +54,7 @@ class Wish:
 
 
 GPU_ATTEMPTS = 5
-"""How many of the cheapest GPUs to ask for, where others are quicker."""
+"""How many of the best GPUs to ask for, where others are quicker."""
 
 DurationOption = Annotated[
     str | None, typer.Option(help="How long: 90s, 30m, 2h, 1d.", metavar="DURATION")
@@ -54,24 +63,31 @@ StartOption = Annotated[
     str | None,
     typer.Option(help="When: 2030-01-31T09:00:00Z or +10m. [default: as soon as possible]"),
 ]
-MaxPriceOption = Annotated[str | None, typer.Option(help="Most that you pay per hour.")]
 
 
 def quote(
     session: Session,
     *,
-    gpu_id: Annotated[str, typer.Option(help="The GPU's id or a unique prefix of it.")],
     duration: Annotated[str, typer.Option(help="How long: 90s, 30m, 2h, 1d.")],
+    gpu_id: Annotated[
+        str | None, typer.Option(help="The GPU's id or a unique prefix of it.")
+    ] = None,
+    where: WhereOption = None,
     start: StartOption = None,
     max_price: MaxPriceOption = None,
 ) -> None:
     """Ask what a GPU costs, and have it held for you for a short while.
 
-    The answer is verified and kept; pay for it with 'aitbc marketplace book --quote ID'.
+    With --where it is the cheapest that fits and is free. The answer is verified and kept; pay
+    for it with 'aitbc marketplace book --quote ID'.
     """
+    if (gpu_id is None) == (where is None):
+        raise InvalidInput("which GPU? name one with --gpu-id, or say with --where what it is like")
     buyer = session.address
-    wish = _wish(session, duration, start, max_price)
-    held = _ask(session, buyer, find_gpu(session, gpu_id), wish)
+    wanted = read_filter(session.market, where, max_price=max_price)
+    wish = _wish(duration, start, wanted)
+    gpus = [find_gpu(session, gpu_id)] if gpu_id else _best(session, wanted, wish)
+    held = _first_offer(session, buyer, gpus, wish)
     Records(session.home).keep_quote(held)
     shown = quote_view(held.quote, session.market)
     if session.output.format is Format.JSON:
@@ -92,11 +108,10 @@ def book(
     ] = None,
     duration: DurationOption = None,
     start: StartOption = None,
-    region: Annotated[str | None, typer.Option(help="Only this region.")] = None,
-    min_memory: Annotated[
-        int | None, typer.Option(help="At least so many GiB.", metavar="GIB", min=1)
-    ] = None,
-    cuda: Annotated[str | None, typer.Option(help="At least this CUDA version.")] = None,
+    where: WhereOption = None,
+    region: RegionOption = None,
+    min_memory: MinMemoryOption = None,
+    cuda: CudaOption = None,
     max_price: MaxPriceOption = None,
     pay_by: Annotated[
         PayOption, typer.Option(help="How the escrow gets the money of a token.")
@@ -120,10 +135,10 @@ def book(
     against what this home pinned. You see what you will pay, who sends it and who pays the gas,
     and are asked. What is not delivered comes back to you.
     """
-    buyer, market = session.address, session.market
+    buyer = session.address
     method = None if pay_by is PayOption.AUTO else PayBy(pay_by.value)
     how = ways.Wish(method, relay, may_approve=not no_approve)
-    chosen = [region, min_memory, cuda]
+    chosen = [where, region, min_memory, cuda]
     if quote_id is not None:
         if any(value is not None for value in [gpu_id, duration, start, max_price, *chosen]):
             raise InvalidInput("--quote says everything: leave the other options out")
@@ -131,37 +146,45 @@ def book(
         return
     if duration is None:
         raise InvalidInput("how long? give --duration, such as --duration 2h")
-    wish = _wish(session, duration, start, max_price)
     if gpu_id is not None and any(value is not None for value in chosen):
-        raise InvalidInput("--gpu-id names one: leave --region, --min-memory and --cuda out")
-    filters = search_filters(
-        market, region=region, min_memory=min_memory, cuda=cuda, max_price=max_price
+        raise InvalidInput(
+            "--gpu-id names one: leave --where, --region, --min-memory and --cuda out"
+        )
+    wanted = read_filter(
+        session.market, where, region=region, min_memory=min_memory, cuda=cuda, max_price=max_price
     )
-    gpus = [find_gpu(session, gpu_id)] if gpu_id else _cheapest(session, filters, wish)
+    wish = _wish(duration, start, wanted)
+    gpus = [find_gpu(session, gpu_id)] if gpu_id else _best(session, wanted, wish)
     # Before a quote keeps others from the GPU: whoever cannot pay the least cannot pay the price.
     least = price_of(gpus[0].listing.floor_price, wish.seconds)
     require_means(session, buyer, least, how)
     Payment(session, _first_offer(session, buyer, gpus, wish), how).make()
 
 
-def _wish(session: Session, duration: str, start: str | None, max_price: str | None) -> Wish:
+def _wish(duration: str, start: str | None, wanted: Where) -> Wish:
     return Wish(
         seconds=arguments.duration("--duration", duration),
         starts_at=arguments.start_time("--start", start, int(time.time())),
-        max_price=arguments.optional_amount("--max-price", max_price, session.market),
+        max_price=price_limit(wanted),
     )
 
 
-def _cheapest(session: Session, filters: dict[str, Any], wish: Wish) -> list[Gpu]:
-    """The GPUs that fit and are free, cheapest first. Raises AitbcError where there is none."""
-    wanted = {name: filters[name] for name in ("region", "min_memory", "cuda")}
-    # The coordinator's search is a service; what it finds is held against the signed listings.
-    found = [gpu for gpu in list_gpus(session, PAGE, **filters) if fits(gpu.listing, **wanted)]
+def _best(session: Session, wanted: Where, wish: Wish) -> list[Gpu]:
+    """The GPUs that fit and are free, the best first. Raises AitbcError where there is none."""
+    found, why_none = search_gpus(session, PAGE, wanted)
+    if not found:
+        raise NothingFits(why_none)
     soonest = wish.starts_at or int(time.time()) + session.market.quote_seconds
     free = [gpu for gpu in found if gpu.free_from <= soonest]
     if not free:
-        raise _nothing_free("no GPU that fits is free" if found else "no GPU fits")
-    return sorted(free, key=lambda gpu: (gpu.current_price.per_hour, gpu.id))
+        raise _nothing_free("no GPU that fits is free")
+    return sorted(free, key=_rank)
+
+
+def _rank(gpu: Gpu) -> tuple[int, int, str]:
+    """By price now; then the most reliable, those without a history last; then by id."""
+    reliability = -1 if gpu.reliability_bps is None else gpu.reliability_bps
+    return gpu.current_price.per_hour, -reliability, gpu.id
 
 
 def _first_offer(session: Session, buyer: str, gpus: list[Gpu], wish: Wish) -> HeldQuote:

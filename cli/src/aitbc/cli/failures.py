@@ -1,6 +1,8 @@
 """What the program says, and exits with, when it fails: the one table from exception to words."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import typer
 
@@ -16,19 +18,31 @@ class Cancelled(AitbcError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One line of words, the next step, a stable code for programs, and the exit status."""
+    """One line of words, the next step, a stable code for programs, and the exit status.
+
+    `excerpt` and `details` are an AitbcError's.
+    """
 
     exit_code: int
     message: str
     code: str
     hint: str | None = None
+    excerpt: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def failure_of(error: BaseException) -> Failure:
     """What to tell about an exception."""
     match error:
         case AitbcError():
-            return Failure(_exit_code(error), _one_line(str(error)), _code(error), error.hint)
+            return Failure(
+                _exit_code(error),
+                _one_line(str(error)),
+                _code(error),
+                error.hint,
+                error.excerpt,
+                error.details,
+            )
         case typer.TyperException():
             return Failure(error.exit_code, _usage_message(error), "usage", _usage_hint(error))
         case KeyboardInterrupt() | EOFError() | typer.Abort():

@@ -1,6 +1,5 @@
 """`aitbc marketplace gpu`: a provider's own GPUs, and everybody's to look at."""
 
-import re
 import time
 from typing import Annotated, Any
 
@@ -9,6 +8,17 @@ import typer
 from aitbc.buying.quotes import verify_listing
 from aitbc.cli import arguments
 from aitbc.cli.app import command, group
+from aitbc.cli.filtering import (
+    WHERE_EXAMPLE,
+    CudaOption,
+    MinMemoryOption,
+    ModelOption,
+    RegionOption,
+    WhereOption,
+    advice,
+    explanation,
+    read_filter,
+)
 from aitbc.cli.listing import (
     change_listing,
     default_ceiling,
@@ -16,7 +26,7 @@ from aitbc.cli.listing import (
     describe_hardware,
     make_listing,
 )
-from aitbc.cli.lookup import find_gpu, list_gpus
+from aitbc.cli.lookup import find_gpu, search_gpus
 from aitbc.cli.session import Session
 from aitbc.cli.views import factors_view, gpu_columns, gpu_view, listing_view
 from aitbc.errors import CoordinatorError, InvalidInput, UntrustedMarket, WalletError
@@ -24,7 +34,7 @@ from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.messages import Listing, Unlisting
 from aitbc.protocol.pricing import DEFAULT_STRATEGY, STRATEGIES, parse_strategy
 from aitbc.protocol.regions import DEFAULT_REGION, check_region
-from aitbc.protocol.wire import Gpu, Market, SignedListing, SignedUnlisting
+from aitbc.protocol.wire import Gpu, SignedListing, SignedUnlisting
 from aitbc.records import Records
 from aitbc.signing import sign
 
@@ -139,6 +149,7 @@ def register(
     "list",
     examples=[
         "aitbc marketplace gpu list --region us-west",
+        f"aitbc marketplace gpu list --where {WHERE_EXAMPLE}",
         "aitbc marketplace gpu list --min-memory 24 --max-price 0.10 --format json",
         "aitbc marketplace gpu list --mine",
     ],
@@ -146,30 +157,36 @@ def register(
 def list_all(
     session: Session,
     *,
-    region: Annotated[str | None, typer.Option(help="Only this region.")] = None,
-    min_memory: Annotated[
-        int | None, typer.Option(help="At least so many GiB.", metavar="GIB", min=1)
-    ] = None,
-    cuda: Annotated[str | None, typer.Option(help="At least this CUDA version.")] = None,
-    model: Annotated[str | None, typer.Option(help="Part of the model's name.")] = None,
+    where: WhereOption = None,
+    region: RegionOption = None,
+    min_memory: MinMemoryOption = None,
+    cuda: CudaOption = None,
+    model: ModelOption = None,
     max_price: Annotated[str | None, typer.Option(help="At most this price per hour.")] = None,
     mine: Annotated[
         bool, typer.Option("--mine", help="Only your own, those off the market too.")
     ] = False,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=5000)] = 50,
 ) -> None:
-    """List the GPUs on the market, cheapest first."""
-    filters = search_filters(
-        session.market, region=region, min_memory=min_memory, cuda=cuda, max_price=max_price
+    """List the GPUs on the market, those of the lowest base price first."""
+    wanted = read_filter(
+        session.market,
+        where,
+        region=region,
+        min_memory=min_memory,
+        cuda=cuda,
+        model=model,
+        max_price=max_price,
     )
-    if mine:
-        filters["provider"] = session.address
-    found = list_gpus(session, limit, model=model, **filters)
+    found, why_none = search_gpus(session, limit, wanted, session.address if mine else None)
+    why = explanation(why_none) if why_none is not None and why_none.conditions else ""
     session.output.table(
         [gpu_view(gpu, session.market) for gpu in found],
         gpu_columns(session.market),
-        empty="no GPU matches",
+        empty=f"no GPU matches\n{why}".rstrip(),
     )
+    if why:
+        session.output.hint(advice(why_none))
     if len(found) == limit:
         session.output.hint(f"there may be more than {limit}: see --limit")
 
@@ -257,25 +274,6 @@ def unregister(session: Session, *, gpu_id: GpuOption) -> None:
         found.id, SignedUnlisting(unlisting=message, signature=signature)
     )
     session.output.record(gpu_view(result, session.market))
-
-
-def search_filters(
-    market: Market,
-    *,
-    region: str | None,
-    min_memory: int | None,
-    cuda: str | None,
-    max_price: str | None,
-) -> dict[str, Any]:
-    """The coordinator's filters for what a person typed. Raises InvalidInput."""
-    if cuda is not None and re.fullmatch(r"[1-9][0-9]?\.[0-9]{1,2}", cuda) is None:
-        raise InvalidInput(f"--cuda '{cuda}' cannot be used: write a version such as 12.1")
-    return {
-        "region": region and arguments.checked("--region", check_region, region),
-        "min_memory": min_memory,
-        "cuda": cuda,
-        "max_price": arguments.optional_amount("--max-price", max_price, market),
-    }
 
 
 def _register(session: Session, draft: Listing) -> Gpu:

@@ -3,24 +3,25 @@
 import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import NamedTuple
 
 from aitbc.buying.quotes import verify_listing
 from aitbc.cli.session import Session
 from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, UntrustedMarket
 from aitbc.protocol.ids import GPU_ID_CHARS, SHORTEST_PREFIX, names_booking
 from aitbc.protocol.messages import Terms
-from aitbc.protocol.wire import Booking, Gpu, SignedListing
+from aitbc.protocol.where import Field, Operator, Where, condition, matches, show
+from aitbc.protocol.wire import Booking, Gpu, NoMatch, SignedListing
 from aitbc.records import OwnBooking, Records, safe_id
 
 PAGE = 200
 MAX_SEARCHED = 5_000
+MAX_PAGES = MAX_SEARCHED // PAGE
+LONGEST_NAME = 64
 
 _WHOLE_ID = re.compile(r"0x[0-9a-f]{64}")
 _GPU_ID = re.compile(rf"g-[0-9a-z]{{{GPU_ID_CHARS}}}")
 _GPU_PREFIX = re.compile(rf"g-[0-9a-z]{{1,{GPU_ID_CHARS}}}")
-# What the coordinator's filter by name takes.
-_NAME = re.compile(r"[^\x00-\x1f]{1,96}")
 
 
 class AmbiguousId(InvalidInput):
@@ -29,18 +30,51 @@ class AmbiguousId(InvalidInput):
     code = "ambiguous-id"
 
 
-def list_gpus(session: Session, limit: int, **filters: Any) -> list[Gpu]:
-    """Up to `limit` GPUs of the coordinator, page by page."""
-    found: list[Gpu] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        wanted = min(PAGE, limit - len(found))
-        page = session.coordinator.gpus(**filters, limit=wanted, cursor=cursor)
+class Found(NamedTuple):
+    """What a search finds; where it finds nothing, why, if the coordinator says so."""
+
+    gpus: list[Gpu]
+    why_none: NoMatch | None
+
+
+def search_gpus(
+    session: Session, limit: int, where: Where = (), provider: str | None = None
+) -> Found:
+    """Up to `limit` GPUs by base price, page by page; with a provider also those not listed.
+
+    Raises UntrustedMarket where the coordinator answers with one that is not searched for.
+    """
+    expression = show(where, session.market.decimals) if where else None
+    found, why_none, cursor = list[Gpu](), None, None
+    for _ in range(MAX_PAGES):
+        page = session.coordinator.gpus(
+            where=expression,
+            provider=provider,
+            limit=min(PAGE, limit - len(found)),
+            cursor=cursor,
+        )
+        _check_searched_for(where, page.items)
         found += page.items
-        cursor = page.next_cursor
-        if cursor is None or not page.items:
+        why_none, cursor = why_none or page.no_match, page.next_cursor
+        if cursor is None or len(found) >= limit:
             break
-    return found[:limit]
+    return Found(found[:limit], why_none if not found else None)
+
+
+def list_gpus(
+    session: Session, limit: int, where: Where = (), provider: str | None = None
+) -> list[Gpu]:
+    """As `search_gpus`, without the reasons."""
+    return search_gpus(session, limit, where, provider).gpus
+
+
+def _check_searched_for(where: Where, gpus: list[Gpu]) -> None:
+    for gpu in gpus:
+        if not matches(where, gpu):
+            raise UntrustedMarket(
+                f"the coordinator finds GPU {gpu.id}, which is not what was searched for",
+                hint="do not act on it; use another coordinator",
+            )
 
 
 def own_gpus(session: Session) -> list[Gpu]:
@@ -88,13 +122,10 @@ def _find_gpu(session: Session, text: str) -> Gpu:
 def _gpus_called(session: Session, text: str) -> Iterator[list[Gpu]]:
     """The GPUs that `text` may mean, the likeliest first."""
     has_wallet = session.profile.wallet in session.keystore.names()
-    if has_wallet and _NAME.fullmatch(text):
-        own = list_gpus(session, MAX_SEARCHED, provider=session.address, name=text)
-        named = [
-            gpu
-            for gpu in own
-            if gpu.listing.name == text and gpu.listing.provider == session.address
-        ]
+    called = _called(session, text)
+    if has_wallet and called:
+        own = list_gpus(session, MAX_SEARCHED, called, session.address)
+        named = [gpu for gpu in own if gpu.listing.provider == session.address]
         # Names are unique among listed GPUs only.
         yield [gpu for gpu in named if gpu.listed]
         yield named
@@ -103,6 +134,16 @@ def _gpus_called(session: Session, text: str) -> Iterator[list[Gpu]]:
         if has_wallet:
             yield [gpu for gpu in own_gpus(session) if gpu.id.startswith(prefix)]
         yield [gpu for gpu in list_gpus(session, MAX_SEARCHED) if gpu.id.startswith(prefix)]
+
+
+def _called(session: Session, text: str) -> Where:
+    """The search by a GPU's name; none where the text can be no name."""
+    if not 0 < len(text) <= LONGEST_NAME:
+        return ()
+    try:
+        return (condition(Field.NAME, Operator.EQUAL, text, session.market.decimals),)
+    except ValueError:
+        return ()
 
 
 def find_booking(session: Session, text: str) -> Booking:

@@ -28,6 +28,7 @@ command(
     examples=[
         "aitbc marketplace quote --gpu-id g-7k3m9q --duration 2h",
         "aitbc marketplace quote --gpu-id g-7k3m9q --duration 30m --start +10m --max-price 0.10",
+        "aitbc marketplace quote --where 'memory>=24 region in us-west,us-east' --duration 2h",
     ],
 )(quote)
 command(
@@ -36,6 +37,7 @@ command(
     examples=[
         "aitbc marketplace book --gpu-id g-7k3m9q --duration 2h",
         "aitbc marketplace book --region us-west --min-memory 24 --duration 1d --max-price 0.10",
+        "aitbc marketplace book --where 'cuda>=12.1 reliability>0.98 price<0.10' --duration 1d",
         "aitbc marketplace book --quote q-5f0c1d2e --yes",
     ],
 )(book)

@@ -131,12 +131,14 @@ class Output:
             yield lambda text: status.update(Text(text))
 
     def failure(self, failure: Failure) -> None:
-        """Tell why the program fails: one line and a hint, or one JSON object, on stderr."""
+        """Tell why the program fails, on stderr: a line, an excerpt, a hint; or a JSON object."""
         if self.format is Format.JSON:
             report = {"error": failure.message, "code": failure.code, "hint": failure.hint}
-            typer.echo(json.dumps(report), err=True)
+            typer.echo(json.dumps(report | dict(failure.details)), err=True)
             return
         self.note(f"error: {failure.message}")
+        if failure.excerpt:
+            self.note(failure.excerpt)
         if failure.hint:
             self.hint(failure.hint)
 

@@ -59,6 +59,8 @@ def gpu_columns(market: Market) -> dict[str, str]:
         "price_per_hour": f"{market.symbol}/H NOW",
         "base_price": "BASE",
         "free_from": "FREE FROM",
+        "reliability": "RELIABLE",
+        "verified": "VERIFIED",
         "listed": "LISTED",
     }
 
@@ -79,6 +81,7 @@ def listing_view(listing: Listing, market: Market) -> Record:
 
 
 def gpu_view(gpu: Gpu, market: Market) -> Record:
+    reliability = gpu.reliability_bps
     return {
         "id": gpu.id,
         **listing_view(gpu.listing, market),
@@ -89,6 +92,8 @@ def gpu_view(gpu: Gpu, market: Market) -> Record:
         "listed": gpu.listed,
         "free_from": Moment.of(gpu.free_from),
         "last_seen": Moment.of(gpu.last_seen),
+        "reliability": None if reliability is None else format_amount(reliability, 4),
+        "verified": gpu.verified,
     }
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, not_, true, tuple_
 from sqlalchemy.ext.compiler import compiles
@@ -58,16 +58,15 @@ def condition(one: Condition, now: int) -> ColumnElement[bool]:
     if one.field is Field.VERIFIED:
         verified = standing.is_verified(now)
         return verified if one.values[0] else not_(verified)
-    column = _column(one.field, now)
+    column, value = _column(one.field, now), one.values[0]
     if one.operator is Operator.IN:
-        return column.in_(one.values)
-    value = one.values[0]
-    if one.operator is Operator.CONTAINS:
-        return ascii_lower(column).contains(fold_case(str(value)), autoescape=True)
-    compared: ColumnElement[bool] = COMPARE[one.operator](
-        column, tuple_(*value) if isinstance(value, tuple) else value
-    )
-    return compared
+        found = column.in_(one.values)
+    elif one.operator is Operator.CONTAINS:
+        found = ascii_lower(column).contains(fold_case(str(value)), autoescape=True)
+    else:
+        other = tuple_(*value) if isinstance(value, tuple) else value
+        found = COMPARE[one.operator](column, other)
+    return cast("ColumnElement[bool]", found)
 
 
 class ascii_lower(GenericFunction[str]):  # noqa: N801  (the name of a function in SQL)
@@ -99,17 +98,14 @@ def _column(field: Field, now: int) -> Any:
 
 
 def _may_cost(operator: Operator, values: Sequence[Any]) -> ColumnElement[bool]:
-    floor, ceiling = col(Gpu.floor_price), col(Gpu.ceiling_price)
-    lowest, highest = min(values), max(values)
+    """Whether the bounds of a price allow it; of what is next to a bound, the price decides."""
+    at_most: ColumnElement[bool] = col(Gpu.floor_price) <= max(values)
+    at_least: ColumnElement[bool] = col(Gpu.ceiling_price) >= min(values)
     match operator:
-        case Operator.LESS:
-            return floor < highest
-        case Operator.AT_MOST:
-            return floor <= highest
-        case Operator.MORE:
-            return ceiling > lowest
-        case Operator.AT_LEAST:
-            return ceiling >= lowest
+        case Operator.LESS | Operator.AT_MOST:
+            return at_most
+        case Operator.MORE | Operator.AT_LEAST:
+            return at_least
         case Operator.UNEQUAL:
             return true()
-    return and_(floor <= highest, ceiling >= lowest)
+    return and_(at_most, at_least)
