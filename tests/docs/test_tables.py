@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from aitbc.protocol import funding, messages
+from aitbc.protocol import funding, messages, units
 from aitbc.protocol.messages import Message
-from aitbc.protocol.pricing import STRATEGIES
+from aitbc.protocol.pricing import STRATEGIES, cost, inputs, level, simulation, strategies
 from aitbc.protocol.states import TRANSITIONS, BookingStatus
+from aitbc_coordinator.market import hours
 from aitbc_coordinator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,43 @@ def settings_table() -> str:
 
 def test_the_operators_page_lists_every_setting() -> None:
     assert section("docs/operator.md", "settings") == settings_table()
+
+
+PRICING_MODULES = (level, strategies, simulation, cost, inputs, hours)
+
+
+def pricing_constants() -> dict[str, str]:
+    """Every number that prices are made by, as people read it."""
+    return {
+        name: _shown(name, value)
+        for module in PRICING_MODULES
+        for name, value in vars(module).items()
+        if isinstance(value, int) and re.fullmatch("[A-Z][A-Z_]+", name)
+        if not hasattr(units, name)
+    }
+
+
+def _shown(name: str, value: int) -> str:
+    if name.endswith("_BPS"):
+        return f"{units.format_amount(value, 2)} %"
+    if name.endswith("_SECONDS"):
+        return f"{value // units.SECONDS_PER_HOUR} h"
+    return f"{value}:00" if name.endswith("_HOUR") else str(value)
+
+
+def test_the_page_on_prices_has_every_constant() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.+?) \|", section("docs/pricing.md", "pricing-constants"), re.MULTILINE
+    )
+    assert dict(rows) == pricing_constants()
+    assert len(rows) == len(dict(rows))
+    text = (ROOT / "docs/pricing.md").read_text()
+    assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text)) == set(dict(rows))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_page_on_prices_has_every_strategy(strategy: str) -> None:
+    assert f"(`{strategy}`)" in (ROOT / "docs/pricing.md").read_text()
 
 
 def encoded(message: type[Message]) -> str:

@@ -59,7 +59,9 @@ def test_the_front_pages_print_nothing_that_is_not_run() -> None:
 
 def test_every_page_is_run() -> None:
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
-    assert pages == {"provider.md", "buyer.md", "auditor.md", "operator.md", "protocol.md"}
+    assert pages == {
+        *("provider.md", "buyer.md", "pricing.md", "auditor.md", "operator.md", "protocol.md"),
+    }
     assert blocks("docs/protocol.md") == []
 
 
@@ -69,6 +71,11 @@ def test_provider_buyer_and_auditor(token_market: LocalMarket, provider: User, b
         if "unregister" not in block:
             run(block, provider.env)
     gpu = provider.json("marketplace", "gpu", "show", "My-GPU")["id"]
+
+    asked = ("quote", "--gpu-id", gpu, "--duration", "60s", "--start", "+2h")
+    quote = buyer.json("marketplace", *asked)["id"]
+    for block in blocks("docs/pricing.md"):
+        run(block, {**buyer.env, "GPU": gpu, "QUOTE": quote})
 
     env = {**buyer.env, "GPU": gpu}
     for block in blocks("docs/buyer.md"):
