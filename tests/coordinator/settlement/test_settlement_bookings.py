@@ -364,6 +364,30 @@ def test_earnings_add_up_over_a_gpus_bookings(
     assert earnings.booked_seconds == 1000
 
 
+def test_reliability_follows_the_events_and_a_reorg_takes_it_back(
+    bookings: Bookings, each_status: dict[str, Terms]
+) -> None:
+    def reliability_bps() -> int | None:
+        gpu = wire.Gpu.model_validate(bookings.get(f"/gpus/{bookings.gpu_id}").json())
+        return gpu.reliability_bps
+
+    # One of three was delivered; what was refused, or disputed before it began, does not count.
+    assert reliability_bps() == 3_333
+    funded = len(each_status)
+    for block, expected in ((funded + 2, 5_000), (funded + 1, 10_000), (funded, None)):
+        with bookings.context.database.session() as session:
+            projection.rewind(session, block)
+        assert reliability_bps() == expected
+    settled = bookings.id_of(each_status["settled"])
+    bookings.apply(Claimed, booking_id=settled, paid=1, fee=0)
+    assert reliability_bps() is None
+    bookings.apply(Reclaimed, booking_id=settled, refunded=each_status["settled"].amount - 1)
+    assert reliability_bps() == 100
+    with bookings.context.database.session() as session:
+        projection.rewind(session, 0)
+    assert reliability_bps() is None
+
+
 def test_utilisation_is_the_booked_share_of_the_last_week() -> None:
     week = UTILISATION_SECONDS
 

@@ -27,7 +27,7 @@ class Served:
         self.client, self.context, self.clock = client, context, clock
         self.provider, self.buyer, self.key = wallet(), wallet(), wallet()
         self.log_index = 0
-        gpu = self.post("/gpus", listing(self.provider))
+        gpu = self.post("/gpus", listing(self.provider, gpu_uuid="GPU-1"))
         quote = self.post("/quotes", quote_request(self.buyer, gpu.json()["id"]))
         self.terms = wire.SignedQuote.model_validate(quote.json()).terms
         self.id = self.terms.booking_id(context.market.domain)
@@ -151,6 +151,21 @@ def test_a_heartbeat_is_metered_and_answered_with_a_receipt(served: Served) -> N
     assert stored == answer.json()["receipt"]
     gpu = served.client.get("/v1/gpus", params={"provider": served.provider.address}).json()
     assert gpu["items"][0]["last_seen"] == served.clock.now
+
+
+def test_a_heartbeat_that_names_the_listed_gpu_verifies_it(served: Served) -> None:
+    def verified() -> bool:
+        (gpu,) = served.client.get("/v1/gpus").json()["items"]
+        return bool(gpu["verified"])
+
+    served.grant()
+    for sequence, telemetry in enumerate(('{"gpu_uuid": "GPU-2"}', "{", "{}")):
+        assert served.beat(sequence=sequence, telemetry=telemetry).status_code == 200
+        assert not verified()
+    check_refused(served.beat(telemetry='{"gpu_uuid": "GPU-1"}'), 409, "replayed")
+    assert not verified()
+    assert served.beat(sequence=9, telemetry='{"gpu_uuid": "GPU-1"}').status_code == 200
+    assert verified()
 
 
 def test_the_last_heartbeat_says_that_service_is_over(served: Served) -> None:
