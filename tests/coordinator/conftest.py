@@ -156,10 +156,10 @@ def wallet(market: wire.Market) -> Callable[[], Wallet]:
 
 
 @pytest.fixture
-def set_chain_time(database: Database) -> Callable[[int], None]:
-    """Lets the chain be followed up to a block of this time (UTC seconds)."""
+def set_chain_time(database: Database) -> Callable[..., None]:
+    """Lets the chain be followed up to a block of this time (UTC seconds) and gas price (wei)."""
 
-    def advance(timestamp: int) -> None:
+    def advance(timestamp: int, gas_price: int = 0) -> None:
         with database.session() as session:
             session.merge(
                 ChainCursor(
@@ -167,6 +167,7 @@ def set_chain_time(database: Database) -> Callable[[int], None]:
                     block_number=timestamp,
                     block_hash="0x" + "00" * 32,
                     block_timestamp=timestamp,
+                    gas_price=gas_price,
                 )
             )
 

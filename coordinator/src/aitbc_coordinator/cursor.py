@@ -1,7 +1,12 @@
-"""How far the chain has been followed: the only clock by which a reservation may lapse."""
+"""How far the chain has been followed: the only clock by which a reservation may lapse.
+
+And what gas costs there.
+"""
 
 from sqlalchemy import BigInteger
 from sqlmodel import Field, Session, SQLModel
+
+from aitbc_coordinator.database import AmountColumn
 
 
 class ChainCursor(SQLModel, table=True):
@@ -13,6 +18,8 @@ class ChainCursor(SQLModel, table=True):
     block_number: int = Field(sa_type=BigInteger)
     block_hash: str
     block_timestamp: int = Field(sa_type=BigInteger)
+    gas_price: int = Field(sa_type=AmountColumn)
+    """Wei for a unit of gas: the block's base fee, and the tip that the node then suggested."""
 
 
 def chain_time(session: Session) -> int:
@@ -23,3 +30,9 @@ def chain_time(session: Session) -> int:
     """
     cursor = session.get(ChainCursor, 1)
     return 0 if cursor is None else cursor.block_timestamp
+
+
+def gas_price(session: Session) -> int:
+    """Wei for a unit of gas as of the last followed block, 0 before the first one."""
+    cursor = session.get(ChainCursor, 1)
+    return 0 if cursor is None else cursor.gas_price

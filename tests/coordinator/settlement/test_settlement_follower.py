@@ -1,13 +1,14 @@
 """Reorgs of any depth, and nodes that fail or contradict themselves."""
 
 import pytest
-from escrow_world import Coordinator, World, event_names
+from escrow_world import GWEI, Coordinator, World, event_names
 from hexbytes import HexBytes
 from settling import check_settled_once, due_booking, finish
 from sqlmodel import select
 
 from aitbc.errors import ChainError
 from aitbc.protocol.events import Funded
+from aitbc_coordinator.cursor import gas_price
 from aitbc_coordinator.settlement import follower, models, repository
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.models import RelayState
@@ -253,6 +254,25 @@ def test_a_reorg_while_events_are_read_is_noticed(
     coordinator.follow()
     with world.context.database.read() as session:
         assert event_names(session, world.id_of(terms)) == []
+
+
+def test_the_price_of_gas_is_that_of_the_followed_block(
+    world: World, coordinator: Coordinator
+) -> None:
+    for base_fee in (7 * GWEI, 3 * GWEI):
+        world.node.call("anvil_setNextBlockBaseFeePerGas", hex(base_fee))
+        world.node.mine()
+        followed = world.node.web3.eth.block_number
+        # Those on top of it do not count yet: their price is another one.
+        world.node.call("anvil_setNextBlockBaseFeePerGas", hex(50 * GWEI))
+        world.node.mine(world.context.settings.confirmations)
+        coordinator.follow(confirm=False)
+        with world.context.database.read() as session:
+            cursor = repository.cursor(session)
+            price = gas_price(session)
+        assert cursor is not None
+        assert cursor.block_number == followed
+        assert price == base_fee + world.node.web3.eth.max_priority_fee
 
 
 def test_a_follower_that_was_overtaken_does_not_move_the_cursor_back(

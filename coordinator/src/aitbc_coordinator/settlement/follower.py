@@ -35,6 +35,7 @@ class Block(NamedTuple):
     number: int
     hash: str
     timestamp: int
+    base_fee: int
 
 
 class Follower:
@@ -82,13 +83,15 @@ class Follower:
         return tip.number < target
 
     def _store(self, cursor: ChainCursor | None, tip: Block, events: list[EscrowEvent]) -> None:
+        moved = self._cursor_at(tip)
+
         def work(session: Session) -> None:
             if _position(repository.cursor(session)) != _position(cursor):
                 return
             for event in events:
                 projection.apply(session, event)
             repository.prune_blocks(session, tip.number - KEPT_BLOCKS)
-            repository.move_cursor(session, *tip)
+            repository.move_cursor(session, moved)
 
         self._database.transact(work)
         if events:
@@ -96,19 +99,20 @@ class Follower:
 
     def _rewind(self, cursor: ChainCursor) -> None:
         ancestor = self._common_ancestor(cursor.block_number)
+        moved = None if ancestor is None else self._cursor_at(ancestor)
 
         def work(session: Session) -> None:
             if _position(repository.cursor(session)) != _position(cursor):
                 return
-            if ancestor is None:
+            if moved is None:
                 projection.rewind(session, BEFORE_GENESIS)
                 repository.forget_cursor(session)
             else:
-                projection.rewind(session, ancestor.number)
-                repository.move_cursor(session, *ancestor)
+                projection.rewind(session, moved.block_number)
+                repository.move_cursor(session, moved)
 
         self._database.transact(work)
-        back_to = None if ancestor is None else ancestor.number
+        back_to = None if moved is None else moved.block_number
         _log.warning("reorg", was_at=cursor.block_number, rewound_to=back_to)
 
     def _common_ancestor(self, number: int) -> Block | None:
@@ -171,7 +175,22 @@ class Follower:
 
     def _block(self, number: BlockIdentifier) -> Block:
         block = self._escrow.web3.eth.get_block(number)
-        return Block(block["number"], HexBytes(block["hash"]).to_0x_hex(), block["timestamp"])
+        return Block(
+            number=block["number"],
+            hash=HexBytes(block["hash"]).to_0x_hex(),
+            timestamp=block["timestamp"],
+            # Missing from blocks of before EIP-1559.
+            base_fee=block.get("baseFeePerGas", 0),
+        )
+
+    def _cursor_at(self, block: Block) -> ChainCursor:
+        return ChainCursor(
+            id=1,
+            block_number=block.number,
+            block_hash=block.hash,
+            block_timestamp=block.timestamp,
+            gas_price=block.base_fee + self._escrow.web3.eth.max_priority_fee,
+        )
 
 
 def _position(cursor: ChainCursor | None) -> tuple[int, str] | None:

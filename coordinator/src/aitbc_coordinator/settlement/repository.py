@@ -25,11 +25,9 @@ def lock_cursor(session: Session) -> None:
     session.get(ChainCursor, 1, with_for_update=True)
 
 
-def move_cursor(session: Session, number: int, block_hash: str, timestamp: int) -> None:
-    session.merge(ChainBlock(number=number, hash=block_hash))
-    session.merge(
-        ChainCursor(id=1, block_number=number, block_hash=block_hash, block_timestamp=timestamp)
-    )
+def move_cursor(session: Session, cursor: ChainCursor) -> None:
+    session.merge(ChainBlock(number=cursor.block_number, hash=cursor.block_hash))
+    session.merge(cursor)
 
 
 def forget_cursor(session: Session) -> None:

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.Column("block_hash", sa.String(), nullable=False),
         sa.Column("block_timestamp", sa.BigInteger(), nullable=False),
+        sa.Column("gas_price", AMOUNT, nullable=False),
     )
     op.create_table(
         "gpu",
