@@ -193,6 +193,12 @@ def test_from_quote_to_cancellation(live: LocalMarket, provider: User, buyer: Us
     )
     assert quote["ends_at"] - quote["starts_at"] == quote["duration_seconds"] == 10
     assert quote["factors"][0]["factor"] == "level"
+    saved = buyer.home / "quote.json"
+    saved.write_text(json.dumps(quote))
+    for named in (quote["id"], str(saved)):
+        explained = buyer.json("marketplace", "price", "explain", named)
+        assert explained["verified"] is True
+        assert explained["steps"][-1]["result"] == quote["amount"]
     before = live.money_of(buyer.address)
     booked = buyer.json("marketplace", "book", "--quote", quote["id"], "--yes")
     assert (booked["id"], booked["amount"]) == (quote["booking_id"], quote["amount"])

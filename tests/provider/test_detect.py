@@ -6,34 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from driver import environment
 
 from aitbc.provider.detect import DetectedGpu, kernel_disagreement, marketed_gib
-from local_market import BIN, clean_environment
-
-SOURCE = Path(__file__).with_name("fake_nvml.c")
-
-
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders with a `libnvidia-ml.so.1`: one complete, one that lacks most symbols."""
-    found: dict[str, Path] = {}
-    for name, flags in (("complete", []), ("bare", ["-DBARE_NVML"])):
-        folder = tmp_path_factory.mktemp(name)
-        target = folder / "libnvidia-ml.so.1"
-        options = ["-Wall", "-Werror", "-shared", "-fPIC", *flags]
-        subprocess.run(["cc", *options, "-o", str(target), str(SOURCE)], check=True)
-        found[name] = folder
-    return found
-
-
-def environment(library: Path, tmp_path: Path, **variables: str) -> dict[str, str]:
-    return {
-        **clean_environment(),
-        "AITBC_HOME": str(tmp_path / "home"),
-        "LD_LIBRARY_PATH": str(library),
-        "FAKE_NVML_SHUTDOWN": str(tmp_path / "shutdown"),
-        **variables,
-    }
+from local_market import BIN
 
 
 def detect(
