@@ -1,6 +1,8 @@
 """The coordinator's client, against answers that no honest coordinator gives."""
 
 import json
+import threading
+import time
 
 import pytest
 from canned import Canned
@@ -9,6 +11,8 @@ from offers import Offer
 from aitbc import client
 from aitbc.client import Coordinator, check_url, shown_url
 from aitbc.errors import CoordinatorError, InvalidInput
+from aitbc.protocol.messages import SessionGrant
+from aitbc.protocol.metering import SignedSessionGrant
 
 MARKET = Offer().market
 
@@ -83,3 +87,62 @@ def test_absent_filters_are_not_sent(canned: Canned) -> None:
     with Coordinator(canned.url) as coordinator:
         coordinator.gpus(region="us-west", model=None, limit=5)
     assert canned.asked == ["/v1/gpus?region=us-west&limit=5"]
+
+
+def too_many(retry_after: str) -> tuple[str, int, dict[str, str]]:
+    problem = {
+        "title": "Too Many Requests",
+        "status": 429,
+        "code": "too-many-requests",
+        "detail": "127.0.0.1 has made more than 3 requests in 60 s",
+        "hint": "ask again later",
+    }
+    return json.dumps(problem), 429, {"Retry-After": retry_after}
+
+
+def test_a_read_waits_as_long_as_it_is_told(canned: Canned) -> None:
+    canned.say("/v1/market", *too_many("1"))
+    now = threading.Timer(0.5, canned.say, ("/v1/market", MARKET.model_dump_json()))
+    now.start()
+    began = time.monotonic()
+    with Coordinator(canned.url) as coordinator:
+        assert coordinator.market() == MARKET
+    assert 1 <= time.monotonic() - began < 5
+    assert len(canned.asked) == 2
+
+
+@pytest.mark.parametrize("wait", ["16", "99999999999", "Wed, 21 Oct 2037 07:28:00 GMT", ""])
+def test_a_read_that_would_wait_too_long_says_what_happened(canned: Canned, wait: str) -> None:
+    canned.say("/v1/market", *too_many(wait))
+    began = time.monotonic()
+    error = refusal(canned)
+    assert (error.status, error.problem) == (429, "too-many-requests")
+    assert "more than 3 requests" in str(error)
+    assert len(canned.asked) == 1
+    assert time.monotonic() - began < 5
+
+
+def test_a_read_stops_waiting_when_its_time_is_over(
+    canned: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 2.5)
+    canned.say("/v1/market", *too_many("1"))
+    assert refusal(canned).status == 429
+    assert len(canned.asked) == 3
+
+
+def test_what_is_signed_is_sent_once(canned: Canned) -> None:
+    canned.say("/v1/sessions", *too_many("1"))
+    message = SessionGrant(
+        provider=MARKET.attester, session_key=MARKET.attester, expires_at=1_800_000_000
+    )
+    signed = SignedSessionGrant(grant=message, signature="0xff")
+    with Coordinator(canned.url) as coordinator, pytest.raises(CoordinatorError) as caught:
+        coordinator.grant_session(signed)
+    assert caught.value.status == 429
+    assert canned.asked == ["/v1/sessions"]
+
+
+def test_a_proxys_429_has_a_hint_of_its_own(canned: Canned) -> None:
+    canned.say("/v1/market", "<html>slow down</html>", 429)
+    assert "too often" in str(refusal(canned).hint)

@@ -3,6 +3,8 @@
 Nothing here judges whether an answer is true: whoever signs or pays on one verifies it first.
 """
 
+import re
+import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +26,11 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
 class Coordinator:
-    """A connection to one coordinator. Methods raise CoordinatorError; see `errors`."""
+    """A connection to one coordinator. Methods raise CoordinatorError; see `errors`.
+
+    A read that is refused because of too many requests is repeated when the coordinator says,
+    within the usual time limit. What is signed is sent once: its sender decides.
+    """
 
     def __init__(self, url: str) -> None:
         """Raises InvalidInput for what is no http(s) URL."""
@@ -139,17 +145,28 @@ class Coordinator:
     def _exchange(
         self, method: str, path: str, answer: type[_Answer], limit: int, **request: Any
     ) -> _Answer:
-        try:
-            with self._http.stream(method, f"{wire.API}/{path}", **request) as response:
-                body = self._read(response, limit)
-        except (httpx.RequestError, httpx.InvalidURL) as error:
-            raise self._unreachable(error) from error
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        response, body = self._ask(method, path, limit, request)
+        while method == "GET" and (wait := _retry_after(response)) is not None:
+            if time.monotonic() + wait > deadline:
+                break
+            time.sleep(wait)
+            response, body = self._ask(method, path, limit, request)
         if not response.is_success:
             raise self._refusal(response.status_code, body)
         try:
             return answer.model_validate_json(body)
         except ValidationError as error:
             raise self._nonsense(f"it is not a {answer.__name__}") from error
+
+    def _ask(
+        self, method: str, path: str, limit: int, request: dict[str, Any]
+    ) -> tuple[httpx.Response, bytes]:
+        try:
+            with self._http.stream(method, f"{wire.API}/{path}", **request) as response:
+                return response, self._read(response, limit)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from error
 
     def _read(self, response: httpx.Response, limit: int) -> bytes:
         body = bytearray()
@@ -163,9 +180,11 @@ class Coordinator:
         try:
             problem = wire.Problem.model_validate_json(body)
         except ValidationError:
+            too_often = status == httpx.codes.TOO_MANY_REQUESTS
+            look = "check that the URL is a coordinator's: aitbc config show"
             return CoordinatorError(
                 f"the coordinator at {shown_url(self.url)} answers with status {status}",
-                hint="check that the URL is a coordinator's: aitbc config show",
+                hint="it is asked too often: try again later" if too_often else look,
                 status=status,
             )
         return CoordinatorError(
@@ -187,6 +206,16 @@ class Coordinator:
             f"cannot use the answer of the coordinator at {shown_url(self.url)}: {reason}",
             hint="check that the URL is a coordinator's, and that its version fits this one",
         )
+
+
+def _retry_after(response: httpx.Response) -> int | None:
+    """Seconds to wait before asking again; None where the answer says nothing of it.
+
+    The header's other form, a date, rests on a clock that is not this machine's.
+    """
+    wait = response.headers.get("Retry-After", "")
+    asked_too_often = response.status_code == httpx.codes.TOO_MANY_REQUESTS
+    return int(wait) if asked_too_often and re.fullmatch("[0-9]{1,6}", wait) else None
 
 
 def check_url(url: str) -> str:
