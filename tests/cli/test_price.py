@@ -72,7 +72,7 @@ def test_a_quote_is_explained_step_by_step(ask: Run, canned: Canned) -> None:
         ("amount", None, "0.03672"),
     ]
     assert said["amount"] == format_amount(QUOTE.terms.amount, 18)
-    asked = f"{HOURS}?region=us-west&until={NOW}&limit=2"
+    asked = f"{HOURS}?region=us-west&from=0&until={NOW}&limit=2"
     assert canned.asked == [f"/v1/quotes/{QUOTE.id}", asked]
 
 

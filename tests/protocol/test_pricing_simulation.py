@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from priced import hours
 
-from aitbc.protocol.pricing import STRATEGIES, MarketHour, next_level
+from aitbc.protocol.pricing import STRATEGIES, MarketHour
 from aitbc.protocol.pricing.cost import power_floor
 from aitbc.protocol.pricing.simulation import Forecast, Offer, simulate, tomorrow
 from aitbc.protocol.regions import REGIONS
@@ -77,20 +77,51 @@ def test_with_nothing_seen_the_target_is_assumed() -> None:
 
 
 def test_the_level_goes_on_from_the_newest_hour() -> None:
-    seen = seen_week(NOW, dict.fromkeys(range(24), 8), level=5_000)
+    seen = seen_week(NOW, dict.fromkeys(range(13, 24), 8), level=5_000)
     level = seen[-1].level_bps
-    for _ in range(12):  # from 13:00 today to 00:00 tomorrow
-        level = next_level(level, 10, 8)
+    assert 5_000 < level < 15_000
     day = simulate(OFFER, ["market-balance"], seen[::-1], NOW)
     prices = [hour.prices["market-balance"].per_hour for hour in day]
-    expected = [min(20_000, level + 100 * hour) for hour in range(24)]
+    # A step up in each of the eleven hours that are left today, and in the same hours tomorrow.
+    expected = [level + 1_100 + 100 * max(0, hour - 12) for hour in range(24)]
     assert prices == expected
+
+
+def test_what_was_seen_is_expected_at_the_same_time_of_the_clock_after_it_changed() -> None:
+    saturday = at(2026, 10, 31, 12)
+    seen = seen_week(saturday, {9: 10})
+    day = simulate(OFFER, ALL, seen, saturday)
+    (busy,) = [hour for hour in day if hour.utilisation_bps == 10_000]
+    assert datetime.fromtimestamp(busy.starts_at, WEST).hour == 9
+    assert busy.starts_at - at(2026, 10, 31, 9) == 25 * 3_600
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_midnight_within_the_present_hour(seen: int) -> None:
+    # Midnight in India is at half past an hour in UTC: this one began before the day did.
+    zone = ZoneInfo("Asia/Kolkata")
+    now = at(2026, 6, 10, 23, 45, zone=zone)
+    hour = MarketHour(starts_at=now // 3_600 * 3_600, listed=10, booked=10, level_before_bps=12_000)
+    offer = Offer("ap-south", 10_000, 4_000, 20_000)
+    first, *rest = simulate(offer, ["market-balance"], [hour][:seen], now)
+    assert first.starts_at == at(2026, 6, 11, zone=zone)
+    assert first.starts_at // 3_600 * 3_600 == hour.starts_at
+    assert first.prices["market-balance"].per_hour == (12_300 if seen else 10_000)
+    assert len(rest) == 23
+
+
+def test_hours_that_have_not_begun_say_nothing() -> None:
+    seen = seen_week(NOW, {})
+    ahead = MarketHour(starts_at=at(2026, 6, 10, 15), listed=1, booked=1, level_before_bps=20_000)
+    assert simulate(OFFER, ALL, [*seen, ahead], NOW) == simulate(OFFER, ALL, seen, NOW)
 
 
 def test_each_strategy_shows_its_day() -> None:
     day = simulate(OFFER, ALL, seen_week(NOW, {}), NOW)
     peaks = [hour.prices["peak-maximizer"].per_hour for hour in day]
     assert peaks == [11_400] * 9 + [14_400] * 12 + [11_400] * 3
+    reason = day[9].prices["peak-maximizer"].factors[0].reason
+    assert reason == "1 h of 1 h lie from 9:00 to 21:00 in us-west"
     falls = [hour.prices["utilization-guard"].per_hour for hour in day]
     assert falls == [10_000 - 250 * hour for hour in range(24)]
 

@@ -81,8 +81,11 @@ class Coordinator:
         """Any version of any listing, by what terms name it by."""
         return self._get(f"listings/{digest}", wire.SignedListing)
 
-    def hours(self, **query: str | int | None) -> wire.RegionHourPage:
-        """Newest first. Query: region, from, until (UTC seconds), limit, cursor."""
+    def hours(
+        self, region: str, *, since: int = 0, until: int | None = None, limit: int
+    ) -> wire.RegionHourPage:
+        """A region's hours that start from `since` until `until` (UTC seconds), newest first."""
+        query = {"region": region, "from": since, "until": until, "limit": limit}
         return self._get("market/hours", wire.RegionHourPage, query)
 
     def request_quote(self, signed: wire.SignedQuoteRequest) -> wire.SignedQuote:

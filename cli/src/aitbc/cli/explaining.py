@@ -36,7 +36,7 @@ def read_quote(session: Session, text: str) -> tuple[SignedQuote, list[Check]]:
             hint="do not act on it",
         )
     until = signed.inputs.hour.starts_at
-    published = session.coordinator.hours(region=signed.inputs.region, until=until, limit=2)
+    published = session.coordinator.hours(signed.inputs.region, until=until, limit=2)
     found = _differences(own_checks(session.market, signed))
     return signed, found + _differences(hour_checks(signed.inputs, published.items))
 

@@ -44,7 +44,8 @@ class Moment(int):
 class Measured(str):
     """A decimal, which people see with a bar of `width` characters, `bps` of it filled."""
 
-    __slots__ = ("bps", "width")
+    bps: int
+    width: int
 
     def __new__(cls, text: str, bps: int, width: int) -> Self:
         made = super().__new__(cls, text)

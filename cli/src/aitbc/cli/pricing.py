@@ -31,6 +31,8 @@ from aitbc.protocol.wire import Market
 
 CHART_WIDTH = 30
 """Characters of bars beside each other."""
+MOST_HOURS = 200
+"""As many as a coordinator shows at once: more than the hours that a simulation looks back."""
 _DAY_SECONDS = 86_400
 
 price = group("Explain a price, look ahead, and find a floor.")
@@ -115,7 +117,7 @@ def simulate_day(
     }
     offer = _offer(session, gpu_id, said)
     since = max(0, now - DAYS_OF_HISTORY * _DAY_SECONDS)
-    published = session.coordinator.hours(**{"region": offer.region, "from": since, "limit": 200})
+    published = session.coordinator.hours(offer.region, since=since, limit=MOST_HOURS)
     seen = [hour.market_hour() for hour in published.items]
     hours = simulate(offer, strategies, seen, now)
     day = {
