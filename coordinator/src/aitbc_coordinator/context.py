@@ -10,6 +10,7 @@ from aitbc.protocol.messages import Message
 from aitbc.protocol.wire import Market
 from aitbc.signing import sign
 from aitbc_coordinator.database import Database
+from aitbc_coordinator.rate_limit import RateLimit
 from aitbc_coordinator.settings import Settings
 
 
@@ -37,3 +38,9 @@ class Context:
     market: Market
     attester: Attester
     now: Callable[[], int] = utc_now
+    wallets: RateLimit = field(init=False)
+    """Spent by whoever signed what is new: by a repetition, which anybody can send, never."""
+
+    def __post_init__(self) -> None:
+        limit = RateLimit(self.settings.wallet_requests_per_minute)
+        object.__setattr__(self, "wallets", limit)

@@ -1,5 +1,6 @@
 """Refusals of the API: each has an HTTP status, a stable code, and words that say what to do."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 
@@ -13,6 +14,7 @@ class Refusal(Exception):
         self.code = code
         self.detail = detail
         self.hint = hint
+        self.headers: Mapping[str, str] = {}
 
 
 class Invalid(Refusal):
@@ -43,3 +45,15 @@ class Conflict(Refusal):
     """The market has moved on: taken, expired, or changed by another request."""
 
     status = HTTPStatus.CONFLICT
+
+
+class TooManyRequests(Refusal):
+    """Whoever asks has asked too often; `retry_after` (seconds) is when they may again."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(
+            "too-many-requests", detail, hint=f"ask again in {retry_after} s, and less often"
+        )
+        self.headers = {"Retry-After": str(retry_after)}

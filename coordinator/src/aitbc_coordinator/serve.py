@@ -25,6 +25,8 @@ from aitbc_coordinator.settlement import workers
 
 DATABASES = ("sqlite", "postgresql+psycopg")
 SHUTDOWN_SECONDS = 10
+MAX_HEADER_BYTES = 16 * 1024
+"""Of a request's line and all of its headers."""
 
 
 class Server(uvicorn.Server):
@@ -162,17 +164,25 @@ def serve(settings: Settings) -> None:
 def _run(app: object, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # FastAPI's own type is wider than uvicorn's
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    server = Server(config, address)
+    server = Server(server_config(app), address)
     # uvicorn handles these itself while it runs, and hands them on to these handlers after it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.leave)
     server.run(sockets=[listener])
+
+
+def server_config(app: object) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # FastAPI's own type is wider than uvicorn's
+        log_config=None,
+        access_log=False,
+        http="h11",
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        ws="none",
+        proxy_headers=False,  # The application does that, for the proxies of its settings.
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
 
 
 def _listener(settings: Settings) -> socket.socket:

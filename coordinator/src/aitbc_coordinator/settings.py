@@ -1,6 +1,7 @@
 """Settings of a coordinator: `config.toml` in its home, overridden by the environment."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -33,6 +34,12 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = Field(DEFAULT_PORT, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+    address_requests_per_minute: int = Field(6000, ge=0, le=10**6)
+    """Requests that one client address may make in a minute; 0 for any number."""
+    wallet_requests_per_minute: int = Field(1200, ge=0, le=10**6)
+    """Signed requests that one wallet or session key may make in a minute; 0 for any number."""
+    trusted_proxies: str = ""
+    """Addresses and networks, with commas between, whose `X-Forwarded-For` names the client."""
     database_url: str = ""
     """Empty: SQLite in the home. PostgreSQL: `postgresql+psycopg://user@host/name`."""
 
@@ -84,6 +91,20 @@ class Settings(BaseSettings):
     def _expand(cls, path: Path) -> Path:
         return path.expanduser()
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for proxy in _parts(text):
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"'{proxy}' is no address and no network") from None
+        return text
+
+    @property
+    def proxies(self) -> list[str]:
+        return _parts(self.trusted_proxies)
+
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{home_path() / 'coordinator.db'}"
@@ -112,3 +133,7 @@ def home_path() -> Path:
 
 def config_path() -> Path:
     return home_path() / "config.toml"
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

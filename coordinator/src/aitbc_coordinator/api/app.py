@@ -2,13 +2,16 @@
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from aitbc_coordinator import __version__
 from aitbc_coordinator.api import health, openapi, problems
 from aitbc_coordinator.api.checks import Alerts, Checks
+from aitbc_coordinator.api.limits import AddressLimit
 from aitbc_coordinator.api.middleware import BodyLimit, RequestLog
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.market import endpoints as market
+from aitbc_coordinator.rate_limit import RateLimit
 from aitbc_coordinator.settlement import endpoints as settlement
 from aitbc_coordinator.settlement import funding_endpoints
 from aitbc_coordinator.settlement.fundings import Fundings
@@ -45,7 +48,11 @@ def create_app(
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
+    settings = context.settings
+    # The last one is the first to see a request.
     app.add_middleware(BodyLimit)
+    app.add_middleware(AddressLimit, RateLimit(settings.address_requests_per_minute))
+    app.add_middleware(ProxyHeadersMiddleware, settings.proxies)
     app.add_middleware(RequestLog)
     return app
 

@@ -11,17 +11,19 @@ from aitbc_coordinator.api.dependencies import ContextDependency
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 
+ALIVE, READY = PATHS = ("/healthz", "/readyz")
+
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", summary="Is the process alive?")
+@router.get(ALIVE, summary="Is the process alive?")
 def health() -> Health:
     """Always `ok` when it answers; it looks at nothing else."""
     return Health(status="ok", checks={}, alerts=[])
 
 
 @router.get(
-    "/readyz",
+    READY,
     summary="Can the coordinator do its work?",
     responses={503: {"model": Health, "description": "Some check failed; `checks` says why"}},
 )

@@ -1,17 +1,21 @@
 """Around every request: a limit to its body, one log entry, and no exception that escapes."""
 
+import asyncio
 import secrets
 import time
 from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aitbc_coordinator.api.problems import problem, unexpected
 from aitbc_coordinator.logs import get_logger
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_SECONDS = 10
+"""A body takes one packet or two: whoever sends it drop by drop holds a connection open."""
 REQUEST_ID_HEADER = "X-Request-Id"
 
 
@@ -53,7 +57,7 @@ class RequestLog:
 
 
 class BodyLimit:
-    """Reads a request's body before anything else does, and refuses a large one."""
+    """Reads a request's body before anything else does, and refuses a large or a slow one."""
 
     def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
         self._app = app
@@ -63,25 +67,56 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._limit:
-                refusal = problem(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    "too-large",
-                    f"the body is larger than {self._limit} bytes",
-                )
-                await refusal(scope, receive, send)
-                return
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        try:
+            async with asyncio.timeout(MAX_BODY_SECONDS):
+                body = await self._read(receive)
+        except TimeoutError:
+            await _too_slow()(scope, receive, send)
+            return
+        if body is None:
+            return
+        if len(body) > self._limit:
+            await _too_large(self._limit)(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return whole.pop() if whole else await receive()
 
         await self._app(scope, replay, send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body, or as much of it as shows that it is too large; None if nobody sends it."""
+        body = bytearray()
+        more = True
+        while more and len(body) <= self._limit:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        return bytes(body)
+
+
+# The rest of a body that is refused is not waited for: the connection ends with the answer.
+_LAST_ANSWER = {"Connection": "close"}
+
+
+def _too_large(limit: int) -> Response:
+    return problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too-large",
+        f"the body is larger than {limit} bytes",
+        hint="no request needs as much: see this endpoint in /openapi.json",
+        headers=_LAST_ANSWER,
+    )
+
+
+def _too_slow() -> Response:
+    return problem(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "too-slow",
+        f"the body did not arrive in {MAX_BODY_SECONDS} s",
+        hint="check the connection, then send the same request again",
+        headers=_LAST_ANSWER,
+    )

@@ -6,11 +6,24 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from aitbc.protocol.wire import Problem
+from aitbc_coordinator.api.limits import EXEMPT
 from aitbc_coordinator.api.problems import PROBLEM_TYPE
 
 _REFERENCE = {"$ref": "#/components/schemas/Problem"}
 _ALWAYS = {"500": "`code` is `internal`", "503": "`code` is `database-unavailable`"}
-_WITH_BODY = {"400": "`code` is `invalid`", "413": "`code` is `too-large`"}
+_WITH_BODY = {
+    "400": "`code` is `invalid`",
+    "408": "`code` is `too-slow`",
+    "413": "`code` is `too-large`",
+}
+_LIMITED = {"429": "`code` is `too-many-requests`"}
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds until another request is taken",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 
 
 def install(app: FastAPI) -> None:
@@ -30,10 +43,11 @@ def install(app: FastAPI) -> None:
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
             schemas["Problem"] = Problem.model_json_schema()
-            for methods in schema["paths"].values():
+            for path, methods in schema["paths"].items():
+                limited = {} if path in EXEMPT else _LIMITED
                 for operation in methods.values():
-                    extra = _ALWAYS | (_WITH_BODY if "requestBody" in operation else {})
-                    _use_problems(operation["responses"], extra)
+                    with_body = _WITH_BODY if "requestBody" in operation else {}
+                    _use_problems(operation["responses"], _ALWAYS | limited | with_body)
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -47,6 +61,8 @@ def _use_problems(responses: dict[str, Any], extra: dict[str, str]) -> None:
         if status < "400" or _describes_health(response):
             continue
         response["content"] = {PROBLEM_TYPE: {"schema": _REFERENCE}}
+        if status in _LIMITED:
+            response["headers"] = _RETRY_AFTER
     if "422" in responses:
         invalid = "`code` is `invalid`: `detail` names the field and the reason"
         described = responses["422"]["description"]

@@ -40,6 +40,13 @@ def problem(
     )
 
 
+def refusal(error: Refusal) -> Response:
+    """A refusal as a response."""
+    return problem(
+        error.status, error.code, error.detail, hint=error.hint, headers=dict(error.headers)
+    )
+
+
 def unexpected() -> Response:
     """The answer to a request that met a defect; what happened is in the log alone."""
     return problem(
@@ -72,7 +79,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Refusal)
     def _refusal(_request: Request, error: Refusal) -> Response:
-        return problem(error.status, error.code, error.detail, hint=error.hint)
+        return refusal(error)
 
     @app.exception_handler(RequestValidationError)
     def _validation(_request: Request, error: RequestValidationError) -> Response:

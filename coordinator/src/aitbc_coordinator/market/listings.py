@@ -54,6 +54,7 @@ def register(context: Context, session: Session, signed: wire.SignedListing) -> 
     if listing.version != FIRST_VERSION:
         raise _version_conflict(listing.version, FIRST_VERSION)
     _check(session, gpu_id, listing)
+    context.wallets.spend(listing.provider)
     gpu = Gpu(
         id=gpu_id,
         idle_since=context.now(),
@@ -80,6 +81,7 @@ def update(context: Context, session: Session, gpu_id: str, signed: wire.SignedL
     _require_next(gpu, listing.version)
     _require_since_unlisting(gpu, listing.signed_at)
     _check(session, gpu_id, listing)
+    context.wallets.spend(listing.provider)
     if not gpu.listed:
         gpu.idle_since = context.now()
     gpu.sqlmodel_update(
@@ -103,6 +105,7 @@ def unlist(context: Context, session: Session, gpu_id: str, signed: wire.SignedU
     session.flush()
     digest = _digest(context, unlisting)
     if repository.find_unlisting(session, digest) is None:
+        context.wallets.spend(unlisting.provider)
         repository.add(
             session,
             Unlisting(

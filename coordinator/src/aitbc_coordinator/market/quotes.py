@@ -34,6 +34,7 @@ def make(context: Context, session: Session, signed: wire.SignedQuoteRequest) ->
     if earlier is not None:
         return _repeated(earlier, request), False
     require_fresh(context, request.signed_at)
+    context.wallets.spend(request.buyer)
     if not gpu.listed:
         raise Conflict(
             "not-listed",

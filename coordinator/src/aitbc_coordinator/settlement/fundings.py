@@ -64,6 +64,7 @@ class Fundings:
                 return answer
             self._require_live_quote(session, booking_id)
         call = self._checked_call(request)
+        self._context.wallets.spend(terms.buyer)
 
         def work(session: Session) -> None:
             # The one row that every replica locks: two of them must not spend the budget twice.

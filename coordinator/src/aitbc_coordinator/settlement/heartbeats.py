@@ -42,6 +42,7 @@ def grant_session(context: Context, session: Session, signed: SignedSessionGrant
     known = repository.find_grant(session, grant.provider, grant.session_key)
     if known is not None and known.expires_at >= grant.expires_at:
         return
+    context.wallets.spend(grant.provider)
     repository.save_grant(
         session,
         models.SessionGrant(
@@ -73,6 +74,7 @@ def accept(context: Context, session: Session, signed: SignedHeartbeat) -> Heart
             hint="number heartbeats upwards, and never use a number twice",
         )
     _check_times(context, booking, heartbeat)
+    context.wallets.spend(session_key)
     gained = _newly_covered(session, heartbeat)
     repository.add_heartbeat(
         session,
