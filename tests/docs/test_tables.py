@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from aitbc.protocol import funding, messages, units
+from aitbc.cli.lookup import PAGE
+from aitbc.protocol import funding, messages, units, where
 from aitbc.protocol.messages import Message
 from aitbc.protocol.pricing import STRATEGIES, cost, inputs, level, simulation, strategies
 from aitbc.protocol.states import TRANSITIONS, BookingStatus
 from aitbc_coordinator.market import hours
+from aitbc_coordinator.market.search import MAX_PRICED
+from aitbc_coordinator.market.standing import WINDOW_SECONDS
 from aitbc_coordinator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +127,24 @@ def test_the_contract_has_the_same_verbs() -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_providers_page_explains_every_strategy(strategy: str) -> None:
     assert f"| `{strategy}`" in (ROOT / "docs/provider.md").read_text()
+
+
+def test_the_buyers_page_lists_every_field_with_its_operators() -> None:
+    rows = [row.split(" | ") for row in section("docs/buyer.md", "where").splitlines()[2:]]
+    documented = {row[0].strip("| `"): row[1].replace("`", "").split() for row in rows}
+    operators = {field.value: list(where.operators_of(field)) for field in where.Field}
+    assert documented == operators | {where.Field.VERIFIED.value: ["–"]}
+    for text in re.findall(r"--where '(.*?)'", (ROOT / "docs/buyer.md").read_text()):
+        assert where.parse(text, 6)
+
+
+def test_the_buyers_page_states_the_bounds_of_a_search() -> None:
+    text = " ".join((ROOT / "docs/buyer.md").read_text().split())
+    assert f"at most {where.MAX_CHARS:,} characters, {where.MAX_CONDITIONS} conditions" in text
+    assert f"and {where.MAX_ITEMS} values in a list" in text
+    assert f"the first {PAGE} that match" in text
+    assert f"more than {MAX_PRICED} GPUs" in text
+    assert text.count(f"in the last {WINDOW_SECONDS // 86_400} days") == 2
 
 
 @pytest.mark.parametrize("status", BookingStatus)

@@ -293,7 +293,7 @@ class Quote(Message):
 class Heartbeat(Message):
     """A provider's machine served a booking in `[covers_from, covers_until)`.
 
-    `telemetry` is a JSON object as text; it is kept as evidence and decides nothing.
+    `telemetry` is a JSON object as text; it is kept as evidence and earns nothing.
     """
 
     booking_id: Bytes32

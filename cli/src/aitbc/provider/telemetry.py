@@ -13,7 +13,7 @@ NOTHING = "{}"
 def telemetry_source(uuid_of: Callable[[str], str]) -> Callable[[str | None], str]:
     """A function from a listed GPU's id to its telemetry.
 
-    `uuid_of` gives the UUID of a listing, and may raise CoordinatorError. Telemetry decides
+    `uuid_of` gives the UUID of a listing, and may raise CoordinatorError. Telemetry earns
     nothing: where a GPU is not on this machine, or does not answer, it is `{}`.
     """
     try:
