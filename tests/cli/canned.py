@@ -17,6 +17,7 @@ class Canned:
     url: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
 
     def say(
         self, path: str, body: str | bytes, status: int = 200, headers: dict[str, str] | None = None
@@ -24,8 +25,10 @@ class Canned:
         content = body.encode() if isinstance(body, str) else body
         self.answers[path] = Answer(status, content, headers or {})
 
-    def respond(self, _method: str, path: str, _body: bytes) -> Answer:
+    def respond(self, _method: str, path: str, body: bytes) -> Answer:
         self.asked.append(path)
+        if body:
+            self.sent.append(body)
         queried = (said for said in self.answers if "?" in said and path.startswith(said))
         return self.answers.get(next(queried, path.partition("?")[0]), Answer(404))
 

@@ -192,6 +192,31 @@ def test_a_gpu_that_was_not_searched_for_is_refused(ask: Run, canned: Canned) ->
     assert ask(*command, "memory>=24 !verified").returncode == 0
 
 
+def test_gpus_are_asked_for_by_price_then_reliability_then_id(ask: Run, canned: Canned) -> None:
+    def offered(salt: int, price: int, reliability: int | None, free_from: int = 0) -> Gpu:
+        changes = {
+            "current_price": Price(per_hour=price, factors=[]),
+            "reliability_bps": reliability,
+            "free_from": free_from,
+        }
+        return gpu(salt, listed=True).model_copy(update=changes)
+
+    dear, unknown, poor = offered(1, 3, 10_000), offered(2, 2, None), offered(3, 2, 0)
+    first, second = sorted([offered(4, 2, 9_900), offered(5, 2, 9_900)], key=lambda one: one.id)
+    busy = offered(6, 1, 10_000, free_from=2**32 - 1)
+    canned.say("/v1/gpus", page(second, dear, unknown, busy, poor, first))
+    taken = Problem(title="Conflict", status=409, code="taken", detail="taken")
+    canned.say("/v1/quotes", taken.model_dump_json(), 409)
+    wanted = ("--where", "price<0.000000000000000005 price<=0.1", "--duration", "1h")
+    assert_refused(ask("marketplace", "quote", *wanted), FAILED, "none of the GPUs is free")
+    asked = [json.loads(body)["request"] for body in canned.sent]
+    best = [first, second, poor, unknown, dear]
+    assert [request["gpu_id"] for request in asked] == [one.id for one in best]
+    assert {request["max_price"] for request in asked} == {"4"}
+    canned.say("/v1/gpus", page(busy))
+    assert_refused(ask("marketplace", "quote", *wanted), FAILED, "no GPU that fits is free")
+
+
 def test_a_search_goes_on_where_a_page_is_empty_but_not_for_ever(ask: Run, canned: Canned) -> None:
     empty = GpuPage(items=[], next_cursor="more").model_dump_json()
     canned.say("/v1/gpus", empty)
