@@ -17,6 +17,7 @@ from aitbc.protocol.messages import Domain
 from aitbc.protocol.wire import Market
 from aitbc_coordinator import home, logs, migrations
 from aitbc_coordinator.api.app import create_app
+from aitbc_coordinator.api.middleware import MAX_HEAD_BYTES
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.provision import NODE_HINT
@@ -25,8 +26,6 @@ from aitbc_coordinator.settlement import workers
 
 DATABASES = ("sqlite", "postgresql+psycopg")
 SHUTDOWN_SECONDS = 10
-MAX_HEADER_BYTES = 16 * 1024
-"""Of a request's line and all of its headers."""
 
 
 class Server(uvicorn.Server):
@@ -178,7 +177,7 @@ def server_config(app: object) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         http="h11",
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         proxy_headers=False,  # The application does that, for the proxies of its settings.
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

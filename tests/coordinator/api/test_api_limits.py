@@ -1,6 +1,5 @@
 """Limits: how often an address and a wallet may ask, and how slowly a body may come."""
 
-import shutil
 import socket
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from databases import sqlite
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
@@ -34,9 +34,8 @@ NewWallet = Callable[[], Wallet]
 @pytest.fixture
 def database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
     """None of this is about databases: one kind is enough."""
-    made = Database(f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}")
-    yield made
-    made.close()
+    with sqlite(sqlite_template, tmp_path) as made:
+        yield made
 
 
 def app_of(context: Context, **settings: Any) -> FastAPI:

@@ -8,7 +8,7 @@ from aitbc_coordinator import __version__
 from aitbc_coordinator.api import health, openapi, problems
 from aitbc_coordinator.api.checks import Alerts, Checks
 from aitbc_coordinator.api.limits import AddressLimit
-from aitbc_coordinator.api.middleware import BodyLimit, RequestLog
+from aitbc_coordinator.api.middleware import RequestLog, SizeLimit
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.market import endpoints as market
 from aitbc_coordinator.rate_limit import RateLimit
@@ -50,7 +50,7 @@ def create_app(
     openapi.install(app)
     settings = context.settings
     # The last one is the first to see a request.
-    app.add_middleware(BodyLimit)
+    app.add_middleware(SizeLimit)
     app.add_middleware(AddressLimit, RateLimit(settings.address_requests_per_minute))
     app.add_middleware(ProxyHeadersMiddleware, settings.proxies)
     app.add_middleware(RequestLog)

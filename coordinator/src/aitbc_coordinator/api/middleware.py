@@ -1,4 +1,4 @@
-"""Around every request: a limit to its body, one log entry, and no exception that escapes."""
+"""Around every request: limits to its size, one log entry, and no exception that escapes."""
 
 import asyncio
 import secrets
@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from aitbc_coordinator.api.problems import problem, unexpected
 from aitbc_coordinator.logs import get_logger
 
+MAX_HEAD_BYTES = 16 * 1024
+"""Of path, query and headers; the server alone takes what comes with one read of its socket."""
 MAX_BODY_BYTES = 64 * 1024
 MAX_BODY_SECONDS = 10
 """A body takes one packet or two: whoever sends it drop by drop holds a connection open."""
@@ -56,27 +58,32 @@ class RequestLog:
             )
 
 
-class BodyLimit:
-    """Reads a request's body before anything else does, and refuses a large or a slow one."""
+class SizeLimit:
+    """Refuses a request with a large head, and one with a large body or a slow one.
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+    It reads the body before anything else does.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if _head_bytes(scope) > MAX_HEAD_BYTES:
+            await _large_head()(scope, receive, send)
+            return
         try:
             async with asyncio.timeout(MAX_BODY_SECONDS):
                 body = await self._read(receive)
         except TimeoutError:
-            await _too_slow()(scope, receive, send)
+            await _slow_body()(scope, receive, send)
             return
         if body is None:
             return
-        if len(body) > self._limit:
-            await _too_large(self._limit)(scope, receive, send)
+        if len(body) > MAX_BODY_BYTES:
+            await _large_body()(scope, receive, send)
             return
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -85,11 +92,12 @@ class BodyLimit:
 
         await self._app(scope, replay, send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    @staticmethod
+    async def _read(receive: Receive) -> bytes | None:
         """The body, or as much of it as shows that it is too large; None if nobody sends it."""
         body = bytearray()
         more = True
-        while more and len(body) <= self._limit:
+        while more and len(body) <= MAX_BODY_BYTES:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
@@ -102,17 +110,32 @@ class BodyLimit:
 _LAST_ANSWER = {"Connection": "close"}
 
 
-def _too_large(limit: int) -> Response:
+def _head_bytes(scope: Scope) -> int:
+    parts = sum(len(name) + len(value) for name, value in scope["headers"])
+    return parts + len(scope["query_string"]) + len(scope.get("raw_path") or b"")
+
+
+def _large_head() -> Response:
     return problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         "too-large",
-        f"the body is larger than {limit} bytes",
+        f"the request's path, query and headers are larger than {MAX_HEAD_BYTES} bytes",
         hint="no request needs as much: see this endpoint in /openapi.json",
         headers=_LAST_ANSWER,
     )
 
 
-def _too_slow() -> Response:
+def _large_body() -> Response:
+    return problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too-large",
+        f"the body is larger than {MAX_BODY_BYTES} bytes",
+        hint="no request needs as much: see this endpoint in /openapi.json",
+        headers=_LAST_ANSWER,
+    )
+
+
+def _slow_body() -> Response:
     return problem(
         HTTPStatus.REQUEST_TIMEOUT,
         "too-slow",

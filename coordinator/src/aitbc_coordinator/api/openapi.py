@@ -10,7 +10,11 @@ from aitbc_coordinator.api.limits import EXEMPT
 from aitbc_coordinator.api.problems import PROBLEM_TYPE
 
 _REFERENCE = {"$ref": "#/components/schemas/Problem"}
-_ALWAYS = {"500": "`code` is `internal`", "503": "`code` is `database-unavailable`"}
+_ALWAYS = {
+    "431": "`code` is `too-large`",
+    "500": "`code` is `internal`",
+    "503": "`code` is `database-unavailable`",
+}
 _WITH_BODY = {
     "400": "`code` is `invalid`",
     "408": "`code` is `too-slow`",

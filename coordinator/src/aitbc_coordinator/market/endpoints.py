@@ -9,18 +9,16 @@ from sqlmodel import Session
 
 from aitbc.protocol import wire
 from aitbc.protocol.types import Bytes32
-from aitbc_coordinator.api.dependencies import ContextDependency
+from aitbc_coordinator.api.dependencies import ContextDependency, GpuId, QuoteId
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.market import examples, hours, listings, quotes, search, views
 from aitbc_coordinator.market.filters import SearchQuery
 
 router = APIRouter(prefix=wire.API, tags=["market"])
 
-GpuId = Annotated[str, Path(description="Such as `g-7k3m9q`", examples=["g-7k3m9q"])]
 ListingDigest = Annotated[
     Bytes32, Path(description="The listing's EIP-712 digest", examples=["0x" + "5e" * 32])
 ]
-QuoteId = Annotated[str, Path(description="Such as `q-5d0x8m2kqa`", examples=["q-5d0x8m2kqa"])]
 
 ListingBody = Annotated[wire.SignedListing, Body(examples=[examples.LISTING])]
 UnlistingBody = Annotated[wire.SignedUnlisting, Body(examples=[examples.UNLISTING])]

@@ -6,7 +6,14 @@ from typing import NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from aitbc.protocol.types import Address
-from aitbc.protocol.where import FIELD_NAMES, OPERATOR_NAMES, Where, WhereError, parse
+from aitbc.protocol.where import (
+    FIELD_NAMES,
+    MAX_CHARS,
+    OPERATOR_NAMES,
+    Where,
+    WhereError,
+    parse,
+)
 from aitbc_coordinator import paging
 from aitbc_coordinator.errors import Invalid
 
@@ -36,7 +43,9 @@ class SearchQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     where: str | None = Field(
-        None, description='A filter expression, such as `memory>=24 model~"A100" price<0.8`'
+        None,
+        description='A filter expression, such as `memory>=24 model~"A100" price<0.8`',
+        json_schema_extra={"maxLength": MAX_CHARS},
     )
     provider: Address | None = Field(None, description="Its GPUs, also those not listed")
     limit: int = Field(50, ge=1, le=200)

@@ -3,26 +3,17 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Query
 from sqlmodel import Session
 
 from aitbc.protocol import wire
 from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant
-from aitbc_coordinator.api.dependencies import ContextDependency
+from aitbc_coordinator.api.dependencies import BookingId, ContextDependency, GpuId
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.settlement import bookings, examples, gpus, heartbeats
 from aitbc_coordinator.settlement.filters import BookingQuery
 
 router = APIRouter(prefix=wire.API, tags=["settlement"])
-
-BookingId = Annotated[
-    str,
-    Path(
-        description="The contract's id, the short id, or a unique prefix of either (4 or more)",
-        examples=["b-4c8n21x0pd"],
-    ),
-]
-GpuId = Annotated[str, Path(description="Such as `g-7k3m9q`", examples=["g-7k3m9q"])]
 
 GrantBody = Annotated[SignedSessionGrant, Body(examples=[examples.GRANT])]
 HeartbeatBody = Annotated[SignedHeartbeat, Body(examples=[examples.HEARTBEAT])]
