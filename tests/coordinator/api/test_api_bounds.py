@@ -1,12 +1,23 @@
 """Every part of a request has a bound, and the document says which."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from databases import sqlite
 from fastapi.testclient import TestClient
 
+from aitbc_coordinator.database import Database
+
 UNBOUNDED_INSIDE = ("*", "+", ",}")
+
+
+@pytest.fixture
+def database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
+    """None of this is about databases: one kind is enough."""
+    with sqlite(sqlite_template, tmp_path) as made:
+        yield made
 
 
 class Place(NamedTuple):

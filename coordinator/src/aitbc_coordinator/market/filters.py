@@ -1,7 +1,7 @@
 """What a search asks for, and the place in its results where the next page begins."""
 
 import re
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,10 +42,8 @@ class SearchQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    where: str | None = Field(
-        None,
-        description='A filter expression, such as `memory>=24 model~"A100" price<0.8`',
-        json_schema_extra={"maxLength": MAX_CHARS},
+    where: Annotated[str, Field(json_schema_extra={"maxLength": MAX_CHARS})] | None = Field(
+        None, description='A filter expression, such as `memory>=24 model~"A100" price<0.8`'
     )
     provider: Address | None = Field(None, description="Its GPUs, also those not listed")
     limit: int = Field(50, ge=1, le=200)
