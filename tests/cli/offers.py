@@ -53,6 +53,7 @@ class Offer:
         gpu: Listing | None = None,
         lister: LocalAccount | None = None,
         inputs: dict[str, Any] | None = None,
+        minimum: int = 1,
         **terms: Any,
     ) -> SignedQuote:
         """The quote with some of it changed, everything else recomputed, and all of it signed."""
@@ -84,7 +85,12 @@ class Offer:
             }
         )
         booking_id = all_terms.booking_id(self.market.domain)
-        commitment = Quote(booking_id=booking_id, price=price.per_hour, pricing=all_inputs.digest())
+        commitment = Quote(
+            booking_id=booking_id,
+            price=price.per_hour,
+            pricing=all_inputs.digest(),
+            minimum=minimum,
+        )
         return SignedQuote(
             id=quote_id(booking_id),
             booking_id=booking_id,
@@ -96,5 +102,6 @@ class Offer:
             terms=all_terms,
             inputs=all_inputs,
             price=price,
+            minimum=minimum,
             signature=sign(self.attester, commitment, self.market.domain),
         )

@@ -78,6 +78,7 @@ def test_any_field_altered_on_the_way_is_refused(path: tuple[Any, ...]) -> None:
     [
         ({"buyer": STRANGER}, "buyer"),
         ({"provider": STRANGER}, "provider"),
+        ({"minimum": HONEST.terms.amount + 1}, "minimum"),
         ({"amount": HONEST.terms.amount + 1}, "amount"),
         ({"amount": HONEST.terms.amount - 1}, "amount"),
         ({"salt": 100}, "salt"),

@@ -16,6 +16,8 @@ SETTINGS = {
     "settle_grace": "2",
     "confirmations": "1",
     "poll_seconds": "0.3",
+    # Bookings last seconds here, and no fee of theirs covers a settlement.
+    "settle_gas": "0",
 }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from aitbc.protocol.wire import SignedMinimum
+
 
 class Refusal(Exception):
     """A request that cannot be served as it is. Nothing was changed."""
@@ -15,6 +17,7 @@ class Refusal(Exception):
         self.detail = detail
         self.hint = hint
         self.headers: Mapping[str, str] = {}
+        self.minimum: SignedMinimum | None = None
 
 
 class Invalid(Refusal):
@@ -45,6 +48,14 @@ class Conflict(Refusal):
     """The market has moved on: taken, expired, or changed by another request."""
 
     status = HTTPStatus.CONFLICT
+
+
+class TooSmall(Conflict):
+    """A booking whose fee cannot cover its settlement; `minimum` is the least that can."""
+
+    def __init__(self, detail: str, *, hint: str, minimum: SignedMinimum) -> None:
+        super().__init__("too-small", detail, hint=hint)
+        self.minimum = minimum
 
 
 class TooManyRequests(Refusal):

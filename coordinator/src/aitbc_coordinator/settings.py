@@ -1,10 +1,11 @@
 """Settings of a coordinator: `config.toml` in its home, overridden by the environment."""
 
 import os
+import re
 from ipaddress import ip_network
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +16,7 @@ from pydantic_settings import (
 from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.types import Address
 from aitbc.protocol.wire import DEFAULT_PORT
+from aitbc.protocol.worth import SETTLE_GAS
 
 ENV_PREFIX = "AITBC_COORDINATOR_"
 HOME_VARIABLE = ENV_PREFIX + "HOME"
@@ -85,6 +87,10 @@ class Settings(BaseSettings):
     """What the relayer pays in 24 hours to fund bookings of buyers without gas; 0 for none."""
     relay_maximum_fee_gwei: int = Field(50, ge=1)
     """Ceiling of what it pays for a unit of gas to fund one."""
+    settle_gas: int = Field(SETTLE_GAS, ge=0, le=10**7)
+    """Gas that a fee must cover: of settling one booking; 0 to take bookings of any size."""
+    coin_price: str = ""
+    """What a whole coin of the chain costs in the market's token, such as 3000; counts its gas."""
 
     @field_validator("passphrase_file")
     @classmethod
@@ -104,6 +110,17 @@ class Settings(BaseSettings):
     @property
     def proxies(self) -> list[str]:
         return _parts(self.trusted_proxies)
+
+    @field_validator("coin_price")
+    @classmethod
+    def _is_a_price(cls, text: str, info: ValidationInfo) -> str:
+        if text and info.data.get("contract") == "NativeEscrow":
+            raise ValueError("the market's money is the chain's own coin: leave it out")
+        if text and re.fullmatch(r"\d+(\.\d+)?", text) is None:
+            raise ValueError("write a decimal such as 3000 or 0.5")
+        if text and not text.strip("0."):
+            raise ValueError("it must be more than 0: to take bookings of any size, leave it out")
+        return text
 
     @property
     def database(self) -> str:

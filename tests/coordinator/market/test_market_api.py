@@ -226,6 +226,7 @@ def test_a_client_can_be_written_from_the_openapi_document(client: TestClient) -
         "health",
         "readiness",
         "get_market",
+        "get_minimum",
         "list_hours",
         "register_gpu",
         "update_gpu",
@@ -246,7 +247,7 @@ def test_a_client_can_be_written_from_the_openapi_document(client: TestClient) -
         "get_status",
     } == names
     refusals = document["paths"]["/v1/quotes"]["post"]["responses"]["409"]["description"]
-    for code in ("not-listed", "taken", "too-expensive", "salt-reused"):
+    for code in ("not-listed", "taken", "too-expensive", "too-small", "salt-reused"):
         assert f"`{code}`" in refusals
 
 

@@ -71,7 +71,10 @@ def test_a_quote_carries_all_that_a_buyer_checks(
     assert quote.price == price(quote.inputs)
     assert quote.inputs.starts_at == quote.terms.starts_at
     commitment = messages.Quote(
-        booking_id=quote.booking_id, price=quote.price.per_hour, pricing=quote.inputs.digest()
+        booking_id=quote.booking_id,
+        price=quote.price.per_hour,
+        pricing=quote.inputs.digest(),
+        minimum=quote.minimum,
     )
     assert commitment.signer(domain, quote.signature) == context.market.attester
     assert client.get(f"/v1/quotes/{quote.id}").json() == quote.model_dump(mode="json")

@@ -55,8 +55,12 @@ def own_checks(market: Market, signed: SignedQuote) -> Iterator[Check]:
     yield Check("listing", terms.listing, listing_digest(domain, listing))
     yield Check("booking id", signed.booking_id, terms.booking_id(domain))
     yield Check("id", signed.id, quote_id(signed.booking_id))
+    yield Check("minimum", signed.minimum, min(signed.minimum, terms.amount))
     commitment = Quote(
-        booking_id=signed.booking_id, price=signed.price.per_hour, pricing=inputs.digest()
+        booking_id=signed.booking_id,
+        price=signed.price.per_hour,
+        pricing=inputs.digest(),
+        minimum=signed.minimum,
     )
     yield Check("attester", commitment.signer(domain, signed.signature), market.attester)
 

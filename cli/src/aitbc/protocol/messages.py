@@ -283,11 +283,30 @@ class QuoteRequest(Message):
 
 
 class Quote(Message):
-    """The coordinator holds the GPU for these terms until `fund_by`, at an explained price."""
+    """The coordinator holds the GPU for these terms until `fund_by`, at an explained price.
+
+    `minimum` is the least amount that was worth settling just then, 0 where that is not counted.
+    """
 
     booking_id: Bytes32
     price: Amount
     pricing: Bytes32
+    minimum: Amount
+
+
+class Minimum(Message):
+    """The least `amount` that is worth settling, and what it follows from: see `worth`.
+
+    `cost` is what settling costs. `gas_price` is wei; `coin_price` is what a whole coin of the
+    chain costs, 0 where the coordinator does not know.
+    """
+
+    amount: Amount256
+    cost: Amount256
+    settle_gas: Uint32
+    gas_price: Amount256
+    coin_price: Amount256
+    signed_at: Timestamp
 
 
 class Heartbeat(Message):

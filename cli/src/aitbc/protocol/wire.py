@@ -9,6 +9,7 @@ from aitbc.protocol.funding import PayBy, RelayMethod
 from aitbc.protocol.messages import (
     Domain,
     Listing,
+    Minimum,
     QuoteRequest,
     Receipt,
     Terms,
@@ -176,6 +177,14 @@ class SignedQuote(Wire):
     terms: Terms
     inputs: PricingInputs
     price: Price
+    minimum: Amount = Field(description="Least amount worth settling then; 0 where not counted")
+    signature: Signature
+
+
+class SignedMinimum(Wire):
+    """What the coordinator says is worth settling now. `signature` is the attester's."""
+
+    minimum: Minimum
     signature: Signature
 
 
@@ -287,3 +296,4 @@ class Problem(BaseModel):
     code: str
     detail: str
     hint: str | None = None
+    minimum: SignedMinimum | None = Field(None, description="Of `too-small`: what it rests on")

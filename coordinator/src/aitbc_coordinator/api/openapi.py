@@ -46,7 +46,8 @@ def install(app: FastAPI) -> None:
             schemas = schema["components"]["schemas"]
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
-            schemas["Problem"] = Problem.model_json_schema()
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs") | {"Problem": problem}
             for path, methods in schema["paths"].items():
                 limited = {} if path in EXEMPT else _LIMITED
                 for operation in methods.values():

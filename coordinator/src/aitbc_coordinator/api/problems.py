@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aitbc.protocol.wire import Problem
+from aitbc.protocol.wire import Problem, SignedMinimum
 from aitbc_coordinator import logs
 from aitbc_coordinator.errors import Refusal
 
@@ -25,7 +25,13 @@ _CODES = {
 
 
 def problem(
-    status: int, code: str, detail: str, *, hint: str | None = None, headers: Any = None
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    hint: str | None = None,
+    minimum: SignedMinimum | None = None,
+    headers: Any = None,
 ) -> Response:
     """An error as a response. `detail` and `hint` are one line each."""
     body = Problem(
@@ -34,16 +40,21 @@ def problem(
         code=code,
         detail=" ".join(detail.split()),
         hint=hint,
+        minimum=minimum,
     )
-    return Response(
-        body.model_dump_json(), status_code=status, media_type=PROBLEM_TYPE, headers=headers
-    )
+    content = body.model_dump_json(exclude_none=True)
+    return Response(content, status_code=status, media_type=PROBLEM_TYPE, headers=headers)
 
 
 def refusal(error: Refusal) -> Response:
     """A refusal as a response."""
     return problem(
-        error.status, error.code, error.detail, hint=error.hint, headers=dict(error.headers)
+        error.status,
+        error.code,
+        error.detail,
+        hint=error.hint,
+        minimum=error.minimum,
+        headers=dict(error.headers),
     )
 
 

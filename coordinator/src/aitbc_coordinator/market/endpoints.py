@@ -11,7 +11,7 @@ from aitbc.protocol import wire
 from aitbc.protocol.types import Bytes32
 from aitbc_coordinator.api.dependencies import ContextDependency, GpuId, QuoteId
 from aitbc_coordinator.api.problems import declare
-from aitbc_coordinator.market import examples, hours, listings, quotes, search, views
+from aitbc_coordinator.market import examples, hours, listings, quotes, search, views, worth
 from aitbc_coordinator.market.filters import SearchQuery
 
 router = APIRouter(prefix=wire.API, tags=["market"])
@@ -33,6 +33,17 @@ UNACCEPTABLE = ("unknown-region", "unknown-strategy", "invalid-prices")
 def get_market(context: ContextDependency) -> wire.Market:
     """What the coordinator says of itself: check it against the chain, then pin it."""
     return context.market
+
+
+@router.get("/market/minimum", summary="The least amount that is worth settling now")
+def get_minimum(context: ContextDependency) -> wire.SignedMinimum:
+    """At the gas price of the last followed block, so that the fee covers the settlement.
+
+    0 where that is not counted: the market takes no fee, or nobody says what gas is worth.
+    """
+    with context.database.read() as session:
+        least = worth.minimum(context, session)
+    return worth.signed(context, least)
 
 
 @router.get(
@@ -165,7 +176,7 @@ def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.Signe
             {
                 403: SIGNED,
                 404: ("unknown-gpu",),
-                409: ("not-listed", "taken", "too-expensive", "salt-reused"),
+                409: ("not-listed", "taken", "too-expensive", "too-small", "salt-reused"),
                 422: ("too-short", "too-long", "starts-too-soon", "starts-too-late"),
             }
         ),

@@ -122,6 +122,8 @@ class Quote(SQLModel, table=True):
     """`pricing.PricingInputs` as JSON."""
     price: str = Field(sa_column=Column(Text, nullable=False))
     """`pricing.Price` as JSON."""
+    minimum: int = Field(sa_type=AmountColumn)
+    """The least amount that was worth settling when it was made; 0 where that is not counted."""
     signature: str = Field(sa_column=Column(Text, nullable=False))
     request: str = Field(sa_column=Column(Text, nullable=False))
     """`messages.QuoteRequest` as JSON."""

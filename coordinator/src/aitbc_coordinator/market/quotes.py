@@ -7,7 +7,7 @@ from aitbc.protocol.messages import Terms
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.errors import Conflict, Invalid, Missing
-from aitbc_coordinator.market import listings, repository
+from aitbc_coordinator.market import listings, repository, worth
 from aitbc_coordinator.market.models import Gpu, Quote, Reservation
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
 from aitbc_coordinator.market.state import MarketState
@@ -144,6 +144,7 @@ def _priced(
             f"your limit is {request.max_price} an hour",
             hint="raise the limit, or choose another GPU or time",
         )
+    minimum = worth.require_worth(context, session, amount, price.per_hour)
     terms = Terms(
         buyer=request.buyer,
         provider=gpu.provider,
@@ -156,7 +157,7 @@ def _priced(
     )
     booking_id = terms.booking_id(context.market.domain)
     commitment = messages.Quote(
-        booking_id=booking_id, price=price.per_hour, pricing=inputs.digest()
+        booking_id=booking_id, price=price.per_hour, pricing=inputs.digest(), minimum=minimum
     )
     return Quote(
         id=ids.quote_id(booking_id),
@@ -171,6 +172,7 @@ def _priced(
         terms=terms.model_dump_json(),
         inputs=inputs.model_dump_json(),
         price=price.model_dump_json(),
+        minimum=minimum,
         signature=context.attester.sign(commitment),
         request=request.model_dump_json(),
         request_signature=signed.signature,

@@ -72,13 +72,12 @@ def quote_view(session: Session, quote: Quote) -> wire.SignedQuote:
         terms=messages.Terms.model_validate_json(quote.terms),
         inputs=pricing.PricingInputs.model_validate_json(quote.inputs),
         price=pricing.Price.model_validate_json(quote.price),
+        minimum=quote.minimum,
         signature=quote.signature,
     )
 
 
-def _gpu_view(
-    gpu: Gpu, row: Listing, state: MarketState, free: int, stands: Standing
-) -> wire.Gpu:
+def _gpu_view(gpu: Gpu, row: Listing, state: MarketState, free: int, stands: Standing) -> wire.Gpu:
     signed = signed_listing(row)
     return wire.Gpu(
         id=gpu.id,

@@ -107,6 +107,7 @@ def upgrade() -> None:
             sa.Column(name, sa.Text(), nullable=False)
             for name in ("terms", "inputs", "price", "signature", "request", "request_signature")
         ),
+        sa.Column("minimum", AMOUNT, nullable=False),
         sa.UniqueConstraint("buyer", "salt", name="quote_salt"),
     )
     op.create_table(
