@@ -25,6 +25,17 @@ MAX_EVIDENCE_BYTES = 256 * 1024 * 1024
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
+class TooSmall(CoordinatorError):
+    """A booking would not be worth settling; `minimum` is what the coordinator says is."""
+
+    def __init__(
+        self, message: str, *, hint: str | None, status: int | None, minimum: wire.SignedMinimum
+    ) -> None:
+        super().__init__(message, hint=hint, status=status, problem="too-small")
+        self.minimum = minimum
+        self.details = {"minimum": minimum.model_dump(mode="json")}
+
+
 class Coordinator:
     """A connection to one coordinator. Methods raise CoordinatorError; see `errors`.
 
@@ -190,12 +201,10 @@ class Coordinator:
                 hint="it is asked too often: try again later" if too_often else look,
                 status=status,
             )
-        return CoordinatorError(
-            problem.detail or problem.title,
-            hint=problem.hint,
-            status=status,
-            problem=problem.code,
-        )
+        words = problem.detail or problem.title
+        if problem.minimum is not None:
+            return TooSmall(words, hint=problem.hint, status=status, minimum=problem.minimum)
+        return CoordinatorError(words, hint=problem.hint, status=status, problem=problem.code)
 
     def _unreachable(self, error: Exception) -> CoordinatorError:
         reason = "it took too long" if isinstance(error, httpx.TimeoutException) else str(error)

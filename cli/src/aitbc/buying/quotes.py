@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from aitbc.errors import UntrustedMarket
-from aitbc.protocol import pricing
+from aitbc.protocol import pricing, worth
 from aitbc.protocol.ids import gpu_id, quote_id
 from aitbc.protocol.messages import Domain, Listing, Quote, QuoteRequest, Terms
 from aitbc.protocol.pricing import NO_HOUR, PRICING_VERSION, PricingInputs
 from aitbc.protocol.units import BPS, price_of
-from aitbc.protocol.wire import Market, RegionHour, SignedListing, SignedQuote
+from aitbc.protocol.wire import Market, RegionHour, SignedListing, SignedMinimum, SignedQuote
 
 CLOCK_TOLERANCE_SECONDS = 300
 """How far a buyer's and a coordinator's clocks may be apart."""
@@ -87,6 +87,24 @@ def verify_listing(domain: Domain, wanted_id: str, signed: SignedListing) -> Non
     signer = listing.signer(domain, signed.signature)
     _same("signer of the listing", signer, listing.provider)
     _same("GPU of the listing", _gpu_id(listing), wanted_id)
+
+
+def verify_minimum(market: Market, signed: SignedMinimum) -> None:
+    """Raises UntrustedMarket unless what a coordinator says is worth settling follows from the gas
+    price and the coin's price that it says, and is signed."""
+    told = signed.minimum
+    cost = worth.settle_cost(told.settle_gas, told.gas_price, told.coin_price)
+    for check in (
+        Check("cost of settling", told.cost, cost),
+        Check("minimum", told.amount, worth.minimum_amount(cost, market.fee_bps)),
+        Check("attester", told.signer(market.domain, signed.signature), market.attester),
+    ):
+        if not check.holds:
+            raise UntrustedMarket(
+                "the coordinator says that the booking is too small to settle, and contradicts "
+                f"itself: its {check.what} is {check.found}, and must be {check.expected}",
+                hint="nothing was paid; use another coordinator",
+            )
 
 
 def listing_digest(domain: Domain, listing: Listing) -> str:

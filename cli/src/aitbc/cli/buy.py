@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aitbc.buying import ways
-from aitbc.buying.quotes import verify_quote
+from aitbc.buying.quotes import verify_minimum, verify_quote
 from aitbc.cli import arguments
 from aitbc.cli.filtering import (
     CudaOption,
@@ -24,12 +24,13 @@ from aitbc.cli.output import Format
 from aitbc.cli.paying import Payment, require_means
 from aitbc.cli.session import Session
 from aitbc.cli.views import quote_view
+from aitbc.client import TooSmall
 from aitbc.errors import AitbcError, CoordinatorError, InvalidInput, WalletError
 from aitbc.protocol.funding import PayBy
 from aitbc.protocol.messages import QuoteRequest
-from aitbc.protocol.units import price_of
+from aitbc.protocol.units import format_amount, price_of
 from aitbc.protocol.where import Where, price_limit
-from aitbc.protocol.wire import Gpu, SignedQuoteRequest
+from aitbc.protocol.wire import Gpu, Market, SignedQuoteRequest
 from aitbc.records import HeldQuote, Records
 from aitbc.signing import sign
 
@@ -220,9 +221,12 @@ def _ask(session: Session, buyer: str, gpu: Gpu, wish: Wish) -> HeldQuote:
         signed_at=int(time.time()),
     )
     signature = sign(session.account, request, market.domain)
-    signed = session.coordinator.request_quote(
-        SignedQuoteRequest(request=request, signature=signature)
-    )
+    try:
+        signed = session.coordinator.request_quote(
+            SignedQuoteRequest(request=request, signature=signature)
+        )
+    except TooSmall as error:
+        raise _too_small(market, error) from error
     verify_quote(market, request, signed)
     if signed.gpu.listing != gpu.listing:
         raise CoordinatorError(
@@ -231,6 +235,20 @@ def _ask(session: Session, buyer: str, gpu: Gpu, wish: Wish) -> HeldQuote:
             problem="changed",
         )
     return HeldQuote(domain=market.domain, request=request, quote=signed)
+
+
+def _too_small(market: Market, refused: TooSmall) -> TooSmall:
+    """The refusal in the market's money. Raises UntrustedMarket where it contradicts itself."""
+    verify_minimum(market, refused.minimum)
+    told = refused.minimum.minimum
+    least, cost = (format_amount(value, market.decimals) for value in (told.amount, told.cost))
+    return TooSmall(
+        f"too small to settle: at the present price of gas a booking is worth settling from "
+        f"{least} {market.symbol} on, as settling one costs {cost} {market.symbol}",
+        hint=refused.hint,
+        status=refused.status,
+        minimum=refused.minimum,
+    )
 
 
 def _kept(session: Session, quote_id: str) -> HeldQuote:

@@ -122,6 +122,7 @@ def quote_view(signed: SignedQuote, market: Market) -> Record:
         "region": listing.region,
         "provider": terms.provider,
         "amount": format_amount(terms.amount, market.decimals),
+        "minimum": format_amount(signed.minimum, market.decimals),
         "price_per_hour": format_amount(signed.price.per_hour, market.decimals),
         "symbol": market.symbol,
         "duration_seconds": terms.ends_at - terms.starts_at,
