@@ -1,6 +1,7 @@
 """`aitbc marketplace price` against a coordinator that says what it is given to say."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -227,11 +228,11 @@ def test_a_day_is_simulated_for_every_strategy(ask: Run, canned: Canned) -> None
 
 
 def test_a_simulation_rests_on_published_hours(ask: Run, canned: Canned) -> None:
-    full = [hour.model_copy(update={"booked": 10}) for hour in published()]
-    publish(canned, full)
+    this_hour = int(time.time()) // 3_600 * 3_600
+    publish(canned, [published(starts_at=this_hour, booked=10)[0]])
     done = ask(*SIMULATE, "--base-price", "0.05", "--strategy", "Market Balance")
     assert done.returncode == 0, done.stderr
-    assert "the mean of" in done.stdout
+    assert "the mean of 1 recorded hours" in done.stdout
     assert "█" in done.stdout
     assert "peak maximizer" not in done.stdout
     (asked,) = canned.asked

@@ -110,10 +110,11 @@ def test_a_midnight_within_the_present_hour(seen: int) -> None:
     assert len(rest) == 23
 
 
-def test_hours_that_have_not_begun_say_nothing() -> None:
+@pytest.mark.parametrize("when", [(2026, 6, 10, 15), (2026, 6, 3, 12)], ids=str)
+def test_hours_that_have_not_begun_or_are_long_past_say_nothing(when: tuple[int, ...]) -> None:
     seen = seen_week(NOW, {})
-    ahead = MarketHour(starts_at=at(2026, 6, 10, 15), listed=1, booked=1, level_before_bps=20_000)
-    assert simulate(OFFER, ALL, [*seen, ahead], NOW) == simulate(OFFER, ALL, seen, NOW)
+    other = MarketHour(starts_at=at(*when), listed=1, booked=1, level_before_bps=20_000)
+    assert simulate(OFFER, ALL, [*seen, other], NOW) == simulate(OFFER, ALL, seen, NOW)
 
 
 def test_each_strategy_shows_its_day() -> None:

@@ -117,9 +117,16 @@ def test_every_level_follows_from_the_hour_before(
     assert level == 10_000 - 300 - 3 * 200
 
 
-def test_an_hour_is_recorded_once(client: TestClient, context: Context, clock: Clock) -> None:
+def test_an_hour_is_recorded_once(
+    client: TestClient, context: Context, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hours.record(context)
     first = recorded(client)
+
+    def count(*_: Any) -> None:
+        raise AssertionError("what is recorded is not counted again")
+
+    monkeypatch.setattr(repository, "listed_and_booked", count)
     clock.now = THIS_HOUR + HOUR - 1
     hours.record(context)
     clock.now = THIS_HOUR - HOUR

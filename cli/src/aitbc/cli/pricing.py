@@ -18,10 +18,11 @@ from aitbc.protocol.pricing import STRATEGIES, parse_strategy
 from aitbc.protocol.pricing.cost import OVERHEAD_PERCENT, power_floor
 from aitbc.protocol.pricing.level import TARGET_UTILISATION_BPS
 from aitbc.protocol.pricing.simulation import (
-    DAYS_OF_HISTORY,
     Forecast,
     Offer,
     SimulatedHour,
+    history_start,
+    recent,
     simulate,
     tomorrow,
 )
@@ -33,7 +34,6 @@ CHART_WIDTH = 30
 """Characters of bars beside each other."""
 MOST_HOURS = 200
 """As many as a coordinator shows at once: more than the hours that a simulation looks back."""
-_DAY_SECONDS = 86_400
 
 price = group("Explain a price, look ahead, and find a floor.")
 
@@ -117,9 +117,9 @@ def simulate_day(
         "region": None if region is None else arguments.checked("--region", check_region, region),
     }
     offer = _offer(session, gpu_id, said)
-    since = max(0, now - DAYS_OF_HISTORY * _DAY_SECONDS)
+    since = history_start(now)
     published = session.coordinator.hours(offer.region, since=since, limit=MOST_HOURS)
-    seen = [hour.market_hour() for hour in published.items]
+    seen = recent([hour.market_hour() for hour in published.items], now)
     hours = simulate(offer, strategies, seen, now)
     day = {
         "region": offer.region,

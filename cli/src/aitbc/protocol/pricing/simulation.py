@@ -11,6 +11,7 @@ from aitbc.protocol.regions import time_zone
 from aitbc.protocol.units import BPS, SECONDS_PER_HOUR
 
 DAYS_OF_HISTORY = 7
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,16 @@ class Forecast:
         return datetime.fromtimestamp(at, self._zone).hour
 
 
+def recent(seen: Sequence[MarketHour], now: int) -> list[MarketHour]:
+    """The hours of the last DAYS_OF_HISTORY days: those that a simulation rests on."""
+    return [hour for hour in seen if history_start(now) <= hour.starts_at <= now]
+
+
+def history_start(now: int) -> int:
+    """The first second of the last DAYS_OF_HISTORY days."""
+    return max(0, now - DAYS_OF_HISTORY * _DAY_SECONDS)
+
+
 def tomorrow(region: str, now: int) -> date:
     """The day after today on the region's clock."""
     return datetime.fromtimestamp(now, time_zone(region)).date() + timedelta(days=1)
@@ -71,11 +82,11 @@ def simulate(
 ) -> list[SimulatedHour]:
     """Tomorrow's prices: 24 hours, 23 or 25 where the region's clock changes.
 
-    `seen` are the region's hours of late, in any order. The level goes on from the newest of them
-    under the forecast. The GPU is taken to stand idle since the day's midnight: each price is what
-    the first booking of the day would pay, if it began in that hour.
+    `seen` are hours of the region, in any order; of them the recent ones count. The level goes on
+    from the newest of them under the forecast. The GPU is taken to stand idle since the day's
+    midnight: each price is what the first booking of the day would pay, if it began in that hour.
     """
-    seen = [hour for hour in seen if hour.starts_at <= now]
+    seen = recent(seen, now)
     forecast = Forecast(offer.region, seen)
     midnight, day_end = _bounds(offer.region, tomorrow(offer.region, now))
     expected = _expected_hours(forecast, seen, now, day_end)
