@@ -36,9 +36,11 @@ def reliability_bps(now: int) -> ColumnElement[int | None]:
 
 
 def is_verified(now: int) -> ColumnElement[bool]:
-    """SQL for a row of `Gpu`: its provider's machine has reported the UUID that is listed."""
+    """SQL for a row of `Gpu`: its provider's machine has reported the UUID that is listed.
+
+    No machine reports an empty one: see `heard`.
+    """
     return and_(
-        col(Gpu.gpu_uuid) != "",
         col(Gpu.reported_uuid).is_not_distinct_from(col(Gpu.gpu_uuid)),
         col(Gpu.reported_at) > now - WINDOW_SECONDS,
     )
