@@ -14,12 +14,13 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+import economics
 import gas.cases
 from benchmark import Benchmark, Measured, Row
 from local_market import LocalMarketError
 from repository import ROOT, commit
 
-BENCHMARKS = {b.name: b for b in (gas.cases.BENCHMARK,)}
+BENCHMARKS = {b.name: b for b in (gas.cases.BENCHMARK, economics.BENCHMARK)}
 
 
 def main() -> int:

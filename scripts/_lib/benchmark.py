@@ -18,7 +18,7 @@ class Row:
 
     id: str
     what: str
-    value: int
+    value: float
     unit: str
     goal: float | None = None
     floor: int | None = None

@@ -9,18 +9,15 @@ transaction's gas divided by its bookings, rounded up.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import get_args
 
 from aitbc.protocol.artifacts import ContractName, load_artifact, sources_sha256
 from benchmark import Benchmark, Measured, Row
 from gas import verbs
-from gas.chain import Chain
-from gas.market import Market, deploy_test_dollar
+from gas.market import Market, open_markets
 from gas.verbs import Gas
 from local_market import ROOT, LocalMarketError
 
@@ -122,14 +119,9 @@ NATIVE_CASES = (
 def measure() -> Measured:
     """Run every case. Raises LocalMarketError where a transaction reverts, or artifacts are old."""
     require_fresh_artifacts()
-    with tempfile.TemporaryDirectory(prefix="aitbc-bench-") as folder:
-        chain = Chain(Path(folder))
-        try:
-            token, native = Market(chain, deploy_test_dollar(chain)), Market(chain, None)
-            rows = (*measure_rows(token, TOKEN_CASES), *measure_rows(native, NATIVE_CASES))
-            sizes = (size_row("size_token", token), size_row("size_native", native))
-        finally:
-            chain.node.stop()
+    with open_markets() as (token, native):
+        rows = (*measure_rows(token, TOKEN_CASES), *measure_rows(native, NATIVE_CASES))
+        sizes = (size_row("size_token", token), size_row("size_native", native))
     setting = {"compiler": load_artifact("TokenEscrow").compiler, "verbs": token.measured_verbs}
     return Measured(setting, (*rows, *sizes))
 

@@ -5,8 +5,11 @@ Buyers keep money, providers have some, the escrow holds other bookings, fees ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -212,3 +215,14 @@ class Market:
         self.fund_floor(stays)
         self.chain.wait_until(settled.terms.ends_at)
         self.chain.gas(self.settle_call(settled))
+
+
+@contextmanager
+def open_markets() -> Iterator[tuple[Market, Market]]:
+    """A token's market and the native coin's, always the same, on a chain that ends with it."""
+    with tempfile.TemporaryDirectory(prefix="aitbc-bench-") as folder:
+        chain = Chain(Path(folder))
+        try:
+            yield Market(chain, deploy_test_dollar(chain)), Market(chain, None)
+        finally:
+            chain.node.stop()
