@@ -159,6 +159,22 @@ abstract contract RecipientsTest is WalletTest, BookedTest {
         vm.assertEq(balance(address(escrow)), NET + 3 * fee(AMOUNT), "escrow");
     }
 
+    function table_RefusesAtTheEndOfABatch(Way way) external {
+        Terms memory first = funded();
+        Terms memory bad = fundedForWallet();
+        spoil(way);
+        vm.warp(bad.endsAt);
+        BookingId[] memory ids = new BookingId[](2);
+        (ids[0], ids[1]) = (idOf(first), idOf(bad));
+
+        expectPayoutDeferred(NET);
+        vm.prank(attester.addr);
+        escrow.settleMany(ids, NO_SIGNATURE);
+
+        vm.assertEq(balance(provider.addr), NET);
+        assertOwed(NET);
+    }
+
     function table_RefusesInABatchOfCompletions(Way way) external {
         Completion[] memory completions = new Completion[](3);
         completions[0] = Completion(fundedForWallet(), AMOUNT, EVIDENCE);

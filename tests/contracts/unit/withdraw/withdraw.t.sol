@@ -95,6 +95,18 @@ abstract contract WithdrawTest is WalletTest {
         withdraw(feeRecipient.addr, feeRecipient.addr);
     }
 
+    function test_GivenTheLeastAmountIsOwed() external {
+        Terms memory t = terms();
+        t.amount = 100;
+        fund(t);
+        settleInFull(t);
+        vm.assertEq(escrow.owed(feeRecipient.addr), 1);
+        withdraw(stranger.addr, feeRecipient.addr);
+
+        // it should pay it
+        vm.assertEq(balance(feeRecipient.addr), 1);
+    }
+
     function test_GivenTwoFeesAreOwed() external {
         settleInFull(funded());
         settleInFull(funded());
