@@ -1,20 +1,18 @@
 """Limits: how often an address and a wallet may ask, and how slowly a body may come."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from databases import sqlite
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from servers import serving
 from signed import NOW, Clock, Wallet, listing, quote_request, unlisting
 
 from aitbc.protocol import wire
@@ -25,7 +23,6 @@ from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.errors import TooManyRequests
 from aitbc_coordinator.rate_limit import RateLimit
-from aitbc_coordinator.serve import server_config
 from aitbc_coordinator.settings import Settings
 
 NewWallet = Callable[[], Wallet]
@@ -248,22 +245,6 @@ def test_listings_are_counted(strict: TestClient, wallet: NewWallet) -> None:
 
 
 # Bodies
-
-
-@contextmanager
-def serving(app: FastAPI) -> Iterator[int]:
-    """The application on a real server; its port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        server = uvicorn.Server(server_config(app))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 def send_slowly(port: int, head: bytes, drops: int) -> bytes:

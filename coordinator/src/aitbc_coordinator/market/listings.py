@@ -98,23 +98,24 @@ def unlist(context: Context, session: Session, gpu_id: str, signed: wire.SignedU
     require_signer(context, unlisting, signed.signature, unlisting.provider)
     gpu = get(session, gpu_id, lock=True)
     _require_owner(gpu, unlisting.provider, unlisting.salt)
+    digest = _digest(context, unlisting)
+    if not gpu.listed and repository.find_unlisting(session, digest) is not None:
+        return gpu
     require_fresh(context, unlisting.signed_at)
     _require_next(gpu, unlisting.version)
+    context.wallets.spend(unlisting.provider)
     gpu.listed = False
     gpu.unlisted_at = max(gpu.unlisted_at or 0, unlisting.signed_at)
     session.flush()
-    digest = _digest(context, unlisting)
-    if repository.find_unlisting(session, digest) is None:
-        context.wallets.spend(unlisting.provider)
-        repository.add(
-            session,
-            Unlisting(
-                digest=digest,
-                gpu_id=gpu.id,
-                payload=unlisting.model_dump_json(),
-                signature=signed.signature,
-            ),
-        )
+    repository.add(
+        session,
+        Unlisting(
+            digest=digest,
+            gpu_id=gpu.id,
+            payload=unlisting.model_dump_json(),
+            signature=signed.signature,
+        ),
+    )
     return gpu
 
 

@@ -39,7 +39,7 @@ def grant_session(context: Context, session: Session, signed: SignedSessionGrant
             "the session has expired, or lasts longer than 90 days",
             hint="make a new one: aitbc provider session create",
         )
-    known = repository.find_grant(session, grant.provider, grant.session_key)
+    known = repository.find_grant(session, grant.provider, grant.session_key, lock=True)
     if known is not None and known.expires_at >= grant.expires_at:
         return
     context.wallets.spend(grant.provider)

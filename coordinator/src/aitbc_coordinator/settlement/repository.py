@@ -108,8 +108,10 @@ def save_grant(session: Session, grant: SessionGrant) -> None:
     session.flush()
 
 
-def find_grant(session: Session, provider: str, session_key: str) -> SessionGrant | None:
-    return session.get(SessionGrant, (provider, session_key))
+def find_grant(
+    session: Session, provider: str, session_key: str, *, lock: bool = False
+) -> SessionGrant | None:
+    return session.get(SessionGrant, (provider, session_key), with_for_update=lock)
 
 
 def grants_used(session: Session, booking: Booking) -> Sequence[SessionGrant]:

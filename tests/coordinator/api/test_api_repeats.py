@@ -1,0 +1,259 @@
+"""What creates is repeatable: sent again it creates nothing, and is answered as it was."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from databases import contents
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
+from servers import serving
+from signed import NOW, Clock, Wallet, listing, quote_request, unlisting
+
+from aitbc.protocol import wire
+from aitbc.protocol.events import Funded
+from aitbc.protocol.messages import Heartbeat, SessionGrant
+from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
+from aitbc_coordinator.api.app import create_app
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.settlement import heartbeats, projection
+
+LATER = 400
+"""Seconds after which a signature is not fresh any more."""
+AT_ONCE = 8
+SELDOM = "/v1/fundings"
+"""Needs a node: its repetitions are with the tests of settlement."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that creates, and another one under the same key."""
+
+    method: str
+    path: str
+    body: BaseModel
+    other: BaseModel | None
+    """None where every other one under the same key counts too, and cannot conflict."""
+    refused_with: str = ""
+    passing: tuple[str, ...] = ()
+    """Fields of the answer that speak of the moment, not of what was made."""
+
+
+class People:
+    """A market with one GPU and one funded booking, and what its people send."""
+
+    def __init__(self, context: Context, client: TestClient, clock: Clock, wallets: Any) -> None:
+        self.context, self.client, self.clock = context, client, clock
+        self.provider, self.buyer, self.key = wallets(), wallets(), wallets()
+        self.gpu_id = self.send("POST", "/gpus", listing(self.provider)).json()["id"]
+
+    def send(self, method: str, path: str, body: BaseModel) -> Any:
+        url = path if path.startswith("/v1") else f"/v1{path}"
+        return self.client.request(method, url, json=body.model_dump(mode="json"))
+
+    def register(self) -> Request:
+        fields: dict[str, Any] = {"salt": 2, "name": "second"}
+        body = listing(self.provider, **fields)
+        other = listing(self.provider, **fields, base_price=40_000)
+        return Request("POST", "/v1/gpus", body, other, "version-conflict", PASSING)
+
+    def update(self) -> Request:
+        body, other = (listing(self.provider, version=2, name=name) for name in ("one", "two"))
+        path = f"/v1/gpus/{self.gpu_id}"
+        return Request("PUT", path, body, other, "version-conflict", PASSING)
+
+    def unlist(self) -> Request:
+        body = unlisting(self.provider)
+        return Request("POST", f"/v1/gpus/{self.gpu_id}/unlist", body, None, passing=PASSING)
+
+    def quote(self) -> Request:
+        body = quote_request(self.buyer, self.gpu_id)
+        other = quote_request(self.buyer, self.gpu_id, duration=600)
+        return Request("POST", "/v1/quotes", body, other, "salt-reused")
+
+    def grant(self) -> Request:
+        grant = SessionGrant(
+            provider=self.provider.address,
+            session_key=self.key.address,
+            expires_at=NOW + 86_400,
+        )
+        body = SignedSessionGrant(grant=grant, signature=self.provider.sign(grant))
+        return Request("POST", "/v1/sessions", body, None)
+
+    def heartbeat(self) -> Request:
+        request = self.quote()
+        quote = wire.SignedQuote.model_validate(self.send("POST", "/quotes", request.body).json())
+        event = Funded(
+            block_number=1,
+            block_hash="0x" + "b1" * 32,
+            tx_hash="0x" + "71" * 32,
+            log_index=1,
+            timestamp=NOW + 1,
+            booking_id=quote.booking_id,
+            terms=quote.terms,
+        )
+        with self.context.database.session() as session:
+            projection.apply(session, event)
+        self.send("POST", "/sessions", self.grant().body)
+        self.clock.now = quote.terms.starts_at + 100
+
+        def signed(seconds: int) -> Any:
+            beat = Heartbeat(
+                booking_id=quote.booking_id,
+                sequence=1,
+                covers_from=self.clock.now - seconds,
+                covers_until=self.clock.now,
+                telemetry="{}",
+            )
+            return SignedHeartbeat(heartbeat=beat, signature=self.key.sign(beat))
+
+        return Request("POST", "/v1/heartbeats", signed(10), signed(20), "replayed")
+
+
+PASSING = ("current_price", "free_from")
+REQUESTS: tuple[Callable[[People], Request], ...] = (
+    People.register,
+    People.update,
+    People.unlist,
+    People.quote,
+    People.grant,
+    People.heartbeat,
+)
+each_request = pytest.mark.parametrize("request_of", REQUESTS, ids=lambda made: made.__name__)
+RequestOf = Callable[[People], Request]
+
+
+@pytest.fixture
+def people(
+    context: Context, client: TestClient, clock: Clock, wallet: Callable[[], Wallet]
+) -> People:
+    return People(context, client, clock, wallet)
+
+
+def made(request: Request, answer: Any) -> dict[str, Any]:
+    """What an answer says was made."""
+    assert answer.is_success, answer.text
+    return {name: part for name, part in answer.json().items() if name not in request.passing}
+
+
+def test_every_endpoint_that_creates_is_tried(people: People, document: dict[str, Any]) -> None:
+    changing = {
+        (method, path)
+        for path, methods in document["paths"].items()
+        for method in methods
+        if method != "get"
+    }
+    tried = set()
+    for request_of in REQUESTS:
+        request = request_of(people)
+        tried.add((request.method.lower(), request.path.replace(people.gpu_id, "{gpu_id}")))
+    assert changing == tried | {("post", SELDOM)}
+
+
+@each_request
+def test_the_same_again_creates_nothing_and_is_answered_as_before(
+    people: People, context: Context, request_of: RequestOf
+) -> None:
+    request = request_of(people)
+    before = contents(context.database)
+    first = people.send(request.method, request.path, request.body)
+    after = contents(context.database)
+    assert after != before
+    again = people.send(request.method, request.path, request.body)
+    assert again.json() == first.json()
+    assert again.is_success
+    # Long after the first answer was lost.
+    people.clock.now += LATER
+    late = people.send(request.method, request.path, request.body)
+    assert made(request, late) == made(request, first)
+    assert contents(context.database) == after
+
+
+@each_request
+def test_many_times_at_once_is_once(
+    people: People, context: Context, request_of: RequestOf
+) -> None:
+    request = request_of(people)
+    before = contents(context.database)
+    app = people.client.app
+    assert isinstance(app, FastAPI)
+    body = request.body.model_dump(mode="json")
+
+    def send(_: int) -> Any:
+        return TestClient(app).request(request.method, request.path, json=body)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(send, range(AT_ONCE)))
+    assert len({json.dumps(made(request, answer)) for answer in answers}) == 1
+    after = contents(context.database)
+    new = {table: len(rows) - len(before[table]) for table, rows in after.items()}
+    assert all(count <= 1 for count in new.values()), new
+    people.send(request.method, request.path, request.body)
+    assert contents(context.database) == after
+
+
+@each_request
+def test_something_else_under_the_same_key_is_refused(
+    people: People, context: Context, request_of: RequestOf
+) -> None:
+    request = request_of(people)
+    if request.other is None:
+        return
+    people.send(request.method, request.path, request.body)
+    after = contents(context.database)
+    refused = people.send(request.method, request.path, request.other)
+    assert (refused.status_code, refused.json()["code"]) == (409, request.refused_with)
+    assert refused.json()["hint"]
+    assert contents(context.database) == after
+
+
+def test_of_two_grants_at_once_the_longer_counts(people: People, context: Context) -> None:
+    def grant(seconds: int) -> SignedSessionGrant:
+        message = SessionGrant(
+            provider=people.provider.address,
+            session_key=people.key.address,
+            expires_at=NOW + seconds,
+        )
+        return SignedSessionGrant(grant=message, signature=people.provider.sign(message))
+
+    people.send("POST", "/sessions", grant(100))
+    with ThreadPoolExecutor(1) as pool:
+        with context.database.session() as session:
+            heartbeats.grant_session(context, session, grant(300))
+            shorter = pool.submit(people.send, "POST", "/sessions", grant(200))
+            # It has to wait for this transaction.
+            with pytest.raises(TimeoutError):
+                shorter.result(0.3)
+        assert shorter.result(10).status_code == 201
+    (row,) = contents(context.database)["session_grant"]
+    assert str(NOW + 300) in row
+
+
+@each_request
+def test_who_hangs_up_before_the_answer_may_ask_again(
+    people: People, context: Context, request_of: RequestOf
+) -> None:
+    request = request_of(people)
+    before = contents(context.database)
+    content = request.body.model_dump_json().encode()
+    head = (
+        f"{request.method} {request.path} HTTP/1.1\r\nHost: here\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    with serving(create_app(context, checks=dict, alerts=list)) as port:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(head.encode() + content)
+            time.sleep(0.02)
+        deadline = time.monotonic() + 10
+        while contents(context.database) == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+    after = contents(context.database)
+    assert after != before
+    assert people.send(request.method, request.path, request.body).is_success
+    assert contents(context.database) == after
