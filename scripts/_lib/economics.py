@@ -22,7 +22,7 @@ DOLLAR = 10**6
 COIN_PRICE = 3_000
 """Dollars for a whole coin of the chain: an assumption."""
 MOST_PERCENT = 2.0
-DIGITS = 4
+ROUNDED_TO = 10_000
 
 FUND = "fund_3009"
 SETTLE = "settle_relayed"
@@ -92,7 +92,7 @@ def _minimum(name: str, chain: Chain, settle_gas: int) -> Row:
 
 
 def _rounded_up(value: Fraction) -> float:
-    return ceil(value * 10**DIGITS) / 10**DIGITS
+    return ceil(value * ROUNDED_TO) / ROUNDED_TO
 
 
 BENCHMARK = Benchmark("economics", "fee and gas of a booking of one dollar", measure)

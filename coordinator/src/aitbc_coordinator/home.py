@@ -66,6 +66,11 @@ def attester_address() -> str:
     return _keystore().address(ATTESTER)
 
 
+def relayer_address() -> str:
+    """Read without the passphrase. Raises WalletError."""
+    return _keystore().address(RELAYER)
+
+
 def unlock_all(names: Iterable[str], passphrase_file: Path) -> dict[str, LocalAccount]:
     """The keys of several names, by name; side by side, as each takes a second. See `unlock`."""
     wanted = list(names)

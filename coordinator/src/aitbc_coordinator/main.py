@@ -112,7 +112,34 @@ def init(
         typer.echo(f"next: deploy the escrow: {command}", err=True)
         typer.echo("then: aitbc-coordinator init --rpc URL --deployment FILE", err=True)
     else:
+        if found.note is not None:
+            typer.echo(f"note: {found.note}", err=True)
         typer.echo("next: give the relayer coin for gas, then: aitbc-coordinator serve", err=True)
+
+
+@app.command()
+def doctor(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)
+    ] = False,
+) -> None:
+    """Look whether the coordinator has all that it needs, and say what to do; change nothing.
+
+    Exits with 1 if something is missing that it cannot work without.
+    """
+    from aitbc_coordinator import doctor, home
+
+    findings = doctor.examine(home.load_settings())
+    if as_json:
+        typer.echo(json.dumps({"findings": [finding._asdict() for finding in findings]}))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.part:<9} {finding.state:<7} {finding.words}")
+            if finding.hint:
+                typer.echo(f"{'':<18}{finding.hint}")
+    if any(finding.state == "failed" for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()

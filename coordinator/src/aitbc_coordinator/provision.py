@@ -8,13 +8,14 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from web3 import HTTPProvider, Web3
 
-from aitbc.chain.escrow import open_escrow
+from aitbc.chain.escrow import Escrow, open_escrow
 from aitbc.chain.node import NODE_FAILURES, REQUEST_TIMEOUT_SECONDS, redact
 from aitbc.errors import ChainError, InvalidInput, UntrustedMarket
 from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.types import Address
 from aitbc_coordinator import home
+from aitbc_coordinator.market.worth import why_not_counted
 
 NODE_HINT = "start the node, or name another with --rpc or AITBC_COORDINATOR_RPC_URL"
 
@@ -39,11 +40,15 @@ class Deployment(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """The operator's addresses, and the configuration once there is one."""
+    """The operator's addresses, and the configuration once there is one.
+
+    `note` says what the operator may not expect of it.
+    """
 
     attester: str
     relayer: str
     config: Path | None
+    note: str | None = None
 
 
 def provision(
@@ -72,13 +77,21 @@ def provision(
     config |= {"passphrase_file": str(passphrase_file), **given}
     if record is not None:
         deployment = newest_deployment(record, attester)
+    fee_bps = None
     if deployment is not None:
-        config |= _checked(deployment, config.get("rpc_url"), attester)
+        escrow = _open_own(deployment, config.get("rpc_url"), attester)
+        fee_bps = escrow.parameters.fee_bps
+        config |= {
+            "chain_id": escrow.domain.chain_id,
+            "contract": deployment.contract,
+            "escrow": deployment.address,
+            "deploy_block": deployment.deploy_block,
+        }
     path = home.write_config(config)
-    complete = "escrow" in config
-    if complete:
-        home.load_settings()
-    return Provisioned(attester, keys[home.RELAYER], path if complete else None)
+    if "escrow" not in config:
+        return Provisioned(attester, keys[home.RELAYER], None)
+    note = why_not_counted(home.load_settings(), fee_bps)
+    return Provisioned(attester, keys[home.RELAYER], path, note)
 
 
 def given_deployment(
@@ -132,7 +145,8 @@ def _escrows(record: Path) -> list[Any]:
     return [entry for entry in entries if entry.get("contract") in known]
 
 
-def _checked(deployment: Deployment, rpc_url: str | None, attester: str) -> dict[str, Any]:
+def _open_own(deployment: Deployment, rpc_url: str | None, attester: str) -> Escrow:
+    """The deployed escrow, which must be this attester's. Raises AitbcError."""
     if rpc_url is None:
         raise InvalidInput("say which node to use: --rpc URL")
     chain_id = deployment.chain_id or _chain_id(rpc_url)
@@ -151,12 +165,7 @@ def _checked(deployment: Deployment, rpc_url: str | None, attester: str) -> dict
             f"the escrow's attester is {actual}, this coordinator's is {attester}",
             hint=f"deploy an escrow for this one: {deploy_command(attester)}",
         )
-    return {
-        "chain_id": chain_id,
-        "contract": deployment.contract,
-        "escrow": deployment.address,
-        "deploy_block": deployment.deploy_block,
-    }
+    return escrow
 
 
 def _chain_id(rpc_url: str) -> int:

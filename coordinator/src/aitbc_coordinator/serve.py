@@ -20,6 +20,7 @@ from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.api.middleware import MAX_HEAD_BYTES
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
+from aitbc_coordinator.market.worth import coin_price, why_not_counted
 from aitbc_coordinator.provision import NODE_HINT
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
 from aitbc_coordinator.settlement import workers
@@ -89,6 +90,7 @@ def open_market(settings: Settings, attester: str) -> tuple[Escrow, Market]:
         raise ChainError(str(error), hint=NODE_HINT) from error
     except NODE_FAILURES as error:
         raise ChainError(f"the node at {redact(settings.rpc_url)} fails", hint=NODE_HINT) from error
+    coin_price(settings, market.decimals)
     if market.attester != attester:
         raise ChainError(
             f"the escrow's attester is {market.attester}, this coordinator's is {attester}",
@@ -139,6 +141,9 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AitbcError when it cannot begin."""
     logs.configure(_secrets(settings))
     escrow, market = open_market(settings, home.attester_address())
+    uncounted = why_not_counted(settings, market.fee_bps)
+    if uncounted is not None:
+        logs.get_logger().warning("settlements are not counted", reason=uncounted)
     keys = home.unlock_all((home.ATTESTER, home.RELAYER), settings.passphrase_file)
     attester, relayer = keys[home.ATTESTER], keys[home.RELAYER]
     database = open_database(settings)

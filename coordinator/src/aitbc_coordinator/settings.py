@@ -4,8 +4,9 @@ import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +22,17 @@ from aitbc.protocol.worth import SETTLE_GAS
 ENV_PREFIX = "AITBC_COORDINATOR_"
 HOME_VARIABLE = ENV_PREFIX + "HOME"
 DEFAULT_HOME = "~/.aitbc-coordinator"
+
+
+def _coin_price(text: str) -> str:
+    if text and re.fullmatch(r"\d+(\.\d+)?", text) is None:
+        raise ValueError("write a decimal such as 3000 or 0.5")
+    if text and not text.strip("0."):
+        raise ValueError("it must be more than 0: to take bookings of any size, leave it out")
+    return text
+
+
+CoinPrice = Annotated[str, AfterValidator(_coin_price)]
 
 
 class Settings(BaseSettings):
@@ -89,7 +101,7 @@ class Settings(BaseSettings):
     """Ceiling of what it pays for a unit of gas to fund one."""
     settle_gas: int = Field(SETTLE_GAS, ge=0, le=10**7)
     """Gas that a fee must cover: of settling one booking; 0 to take bookings of any size."""
-    coin_price: str = ""
+    coin_price: CoinPrice = ""
     """What a whole coin of the chain costs in the market's token, such as 3000; counts its gas."""
 
     @field_validator("passphrase_file")
@@ -113,13 +125,9 @@ class Settings(BaseSettings):
 
     @field_validator("coin_price")
     @classmethod
-    def _is_a_price(cls, text: str, info: ValidationInfo) -> str:
+    def _is_of_a_token(cls, text: str, info: ValidationInfo) -> str:
         if text and info.data.get("contract") == "NativeEscrow":
             raise ValueError("the market's money is the chain's own coin: leave it out")
-        if text and re.fullmatch(r"\d+(\.\d+)?", text) is None:
-            raise ValueError("write a decimal such as 3000 or 0.5")
-        if text and not text.strip("0."):
-            raise ValueError("it must be more than 0: to take bookings of any size, leave it out")
         return text
 
     @property

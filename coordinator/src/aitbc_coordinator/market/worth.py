@@ -25,8 +25,11 @@ def coin_price(settings: Settings, decimals: int) -> int:
         ) from error
 
 
-def why_not_counted(settings: Settings, fee_bps: int) -> str | None:
-    """In one line why bookings of any size are taken; None where settling is counted."""
+def why_not_counted(settings: Settings, fee_bps: int | None) -> str | None:
+    """In one line why bookings of any size are taken; None where settling is counted.
+
+    `fee_bps` is None where the escrow was not asked.
+    """
     if fee_bps == 0:
         return "the escrow takes no fee, so you bear the gas of every settlement"
     if settings.settle_gas == 0:

@@ -1,0 +1,101 @@
+"""`aitbc-coordinator doctor`: looks at all that a coordinator needs, and changes nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from web3 import Web3
+
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import NODE_FAILURES, redact
+from aitbc.errors import AitbcError, ChainError
+from aitbc.protocol.units import NATIVE_COIN, format_amount
+from aitbc.protocol.wire import Market
+from aitbc_coordinator import home, serve
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.market.worth import why_not_counted
+from aitbc_coordinator.provision import NODE_HINT
+from aitbc_coordinator.settings import ENV_PREFIX, Settings
+
+
+class Finding(NamedTuple):
+    """What was looked at, how it is, and what to do about it. A `note` keeps nothing from work."""
+
+    part: str
+    state: Literal["ok", "note", "failed"]
+    words: str
+    hint: str | None = None
+
+
+Look = Callable[[Settings], Finding]
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every part that can be looked at, whatever is wrong with the others."""
+    looks: list[tuple[str, Look]] = [("keys", _keys), ("database", _database)]
+    try:
+        escrow, market = serve.open_market(settings, home.attester_address())
+    except AitbcError as error:
+        failed = Finding("escrow", "failed", str(error), error.hint)
+        return [*(_finding(part, look, settings) for part, look in looks), failed]
+    looks += [
+        (
+            "escrow",
+            lambda _: Finding("escrow", "ok", f"{market.escrow} on chain {market.chain_id}"),
+        ),
+        ("relayer", lambda _: _relayer(escrow)),
+        ("settling", lambda _: _settling(settings, market)),
+    ]
+    return [_finding(part, look, settings) for part, look in looks]
+
+
+def _finding(part: str, look: Look, settings: Settings) -> Finding:
+    try:
+        return look(settings)
+    except AitbcError as error:
+        return Finding(part, "failed", str(error), error.hint)
+    except NODE_FAILURES:
+        reason = f"the node at {redact(settings.rpc_url)} fails"
+        return Finding(part, "failed", reason, NODE_HINT)
+
+
+def _keys(settings: Settings) -> Finding:
+    home.unlock_all((home.ATTESTER, home.RELAYER), settings.passphrase_file)
+    return Finding("keys", "ok", f"attester {home.attester_address()}")
+
+
+def _database(settings: Settings) -> Finding:
+    url = serve.database_url(settings)
+    shown = url.render_as_string(hide_password=True)
+    if url.drivername == "sqlite" and not Path(url.database or "").exists():
+        return Finding("database", "note", f"{shown} does not exist yet", "serve makes it")
+    database = Database(settings.database)
+    try:
+        with database.read() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError as error:
+        raise AitbcError(
+            f"the database {shown} cannot be used: {type(error).__name__}",
+            hint=f"check that it runs, and {ENV_PREFIX}DATABASE_URL",
+        ) from error
+    finally:
+        database.close()
+    return Finding("database", "ok", shown)
+
+
+def _relayer(escrow: Escrow) -> Finding:
+    relayer = home.relayer_address()
+    coin = int(escrow.web3.eth.get_balance(Web3.to_checksum_address(relayer)))
+    if coin == 0:
+        raise ChainError(f"{relayer} has no coin for gas", hint="send it some of the chain's coin")
+    shown = format_amount(coin, NATIVE_COIN.decimals)
+    return Finding("relayer", "ok", f"{relayer} has {shown} of the chain's coin")
+
+
+def _settling(settings: Settings, market: Market) -> Finding:
+    reason = why_not_counted(settings, market.fee_bps)
+    if reason is not None:
+        return Finding("settling", "note", f"not counted: {reason}")
+    return Finding("settling", "ok", "a booking whose fee does not cover its gas is refused")
