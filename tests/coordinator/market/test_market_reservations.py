@@ -250,6 +250,19 @@ def test_a_gpu_is_idle_from_the_end_of_its_booking_even_before_it_is_closed(
     assert idle_price(client, made) == 35_250
 
 
+def test_a_gpu_is_idle_from_the_end_of_the_latest_booking_that_has_begun(
+    client: TestClient, context: Context, clock: Clock, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    later = NOW + 20_000
+    booked = [quote(salt=1), quote(starts_at=NOW + 9_000, salt=2), quote(starts_at=later, salt=3)]
+    with context.database.session() as session:
+        for made in booked:
+            reservations.confirm(session, made.booking_id)
+    clock.now = booked[1].terms.ends_at + 3600
+    assert clock.now < later
+    assert idle_price(client, booked[0]) == 35_250
+
+
 def test_a_booking_cancelled_before_its_start_leaves_the_gpu_as_idle_as_it_was(
     client: TestClient, context: Context, clock: Clock, quote: Callable[..., wire.SignedQuote]
 ) -> None:
