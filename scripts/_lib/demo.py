@@ -18,13 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from aitbc.client import Coordinator
 from aitbc.protocol.units import format_amount, parse_amount
 from local_market import LocalMarket, LocalMarketError, Process, User, open_market
 
 QUOTE_SECONDS = 10
 BOOKED_SECONDS = 8
 LEAVES_EARLY_SECONDS = 3
-PRICE_PER_HOUR = "3.6"
+PRICE_PER_HOUR = "36"
+COIN_PRICE = "1"
+"""Of the chain's coin in test dollars, so that either money tells the same story."""
 PURSE = "10"
 GAS_MONEY = 10**18
 SETTINGS = {
@@ -78,7 +81,7 @@ def play(folder: Path, timeline: Timeline, options: argparse.Namespace) -> None:
     market = open_market(
         folder,
         native=options.native,
-        settings=SETTINGS,
+        settings=SETTINGS if options.native else {**SETTINGS, "coin_price": COIN_PRICE},
         say=lambda what: timeline.say("operator", what),
     )
     try:
@@ -140,6 +143,11 @@ class Story:
 
     def book(self, gpu_id: str) -> str:
         self.buyer.json("marketplace", "gpu", "list", "--region", "us-west")
+        least = self._worth_settling()
+        self.timeline.say(
+            "coordinator",
+            f"takes bookings from {least} {self.symbol} on, whose fee covers the gas of settling",
+        )
         command = ["marketplace", "book", "--gpu-id", gpu_id, "--duration", f"{BOOKED_SECONDS}s"]
         booked = self.buyer.json(*command, "--yes")
         self.timeline.say("buyer", f"aitbc {' '.join(command)}")
@@ -220,6 +228,13 @@ class Story:
         self.provider.start("provider", "serve")
         while True:
             time.sleep(1)
+
+    def _worth_settling(self) -> str:
+        with Coordinator(self.market.coordinator_url) as coordinator:
+            least = coordinator.minimum().minimum.amount
+        if least == 0:
+            raise LocalMarketError("the coordinator does not count what settling costs")
+        return format_amount(least, self.market.decimals)
 
     def _check_conservation(self, paid: int, fee: int) -> None:
         """What the wallets hold must be what the events say. Raises LocalMarketError."""

@@ -112,7 +112,14 @@ def use_as(role: str, result: dict[str, Any], *command: str) -> str:
 
 
 def check_story(story: str) -> None:
-    for phrase in ("marketplace gpu register", "locks", "heartbeats", "refunded", "reconciled"):
+    for phrase in (
+        "marketplace gpu register",
+        "fee covers the gas of settling",
+        "locks",
+        "heartbeats",
+        "refunded",
+        "reconciled",
+    ):
         assert phrase in story
     assert "to the unit" in story
 

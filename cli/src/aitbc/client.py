@@ -69,6 +69,10 @@ class Coordinator:
     def market(self) -> wire.Market:
         return self._get("market", wire.Market)
 
+    def minimum(self) -> wire.SignedMinimum:
+        """The least amount that is worth settling now."""
+        return self._get("market/minimum", wire.SignedMinimum)
+
     def list_gpu(self, signed: wire.SignedListing) -> wire.Gpu:
         """Put a GPU on the market (version 1)."""
         return self._send("POST", "gpus", signed, wire.Gpu)
