@@ -17,6 +17,7 @@ from aitbc.protocol.where import (
     condition,
     operators_of,
     parse,
+    price_limit,
     show,
 )
 from expressions import ADDRESSES, DECIMALS, MARKS, wheres
@@ -164,6 +165,25 @@ def test_whatever_is_done_to_an_expression_it_is_read_or_refused(
         end = data.draw(st.integers(begin, min(len(text), begin + 3)))
         text = text[:begin] + data.draw(st.text(st.sampled_from(MARKS), max_size=3)) + text[end:]
     check_read_or_refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("price<0.8", 799_999),
+        ("price<=0.8", 800_000),
+        ("price=0.8", 800_000),
+        ("price in 0.2,0.8,0.5", 800_000),
+        ("price<0.8 price in 1,2", 799_999),
+        ("price<=2 price<=1 price>0.5", 1_000_000),
+        ("price<0", 0),
+        ("price>1", None),
+        ("price>=1 price!=2", None),
+        ("memory<=24", None),
+    ],
+)
+def test_the_highest_price_that_is_allowed(text: str, limit: int | None) -> None:
+    assert price_limit(parse(text, DECIMALS)) == limit
 
 
 def test_every_field_has_operators() -> None:

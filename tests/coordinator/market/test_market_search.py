@@ -309,6 +309,8 @@ def test_a_gpu_is_verified_while_its_machine_reports_the_listed_uuid(
     assert hear('{"gpu_uuid": ""}', bare_id) == set()
     assert hear('{"gpu_uuid": "GPU-1", "gpu_percent": 97}') == {"My-GPU"}
     assert hear("{}") == {"My-GPU"}
+    assert hear('{"gpu_uuid": "GPU-2"}') == set()
+    assert hear('{"gpu_uuid": "GPU-1"}') == {"My-GPU"}
     clock.now += 30 * 86_400
     assert names(client, "verified") == set()
     clock.now -= 1

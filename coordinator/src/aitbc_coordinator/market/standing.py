@@ -36,7 +36,7 @@ def reliability_bps(now: int) -> ColumnElement[int | None]:
 
 
 def is_verified(now: int) -> ColumnElement[bool]:
-    """SQL for a row of `Gpu`: its provider's machine has reported the UUID that is listed.
+    """SQL for a row of `Gpu`: its provider's machine last reported the UUID that is listed.
 
     No machine reports an empty one: see `heard`.
     """
@@ -58,8 +58,8 @@ def heard(session: Session, gpu_id: str, telemetry: str, now: int) -> None:
     session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, later).values(last_seen=now))
     uuid = _reported_uuid(telemetry)
     if uuid:
-        reported = update(Gpu).where(col(Gpu.id) == gpu_id, col(Gpu.gpu_uuid) == uuid)
-        session.exec(reported.values(reported_uuid=uuid, reported_at=now))
+        reported = {"reported_uuid": uuid, "reported_at": now}
+        session.exec(update(Gpu).where(col(Gpu.id) == gpu_id).values(reported))
 
 
 def record(session: Session, delivery: Delivery) -> None:
