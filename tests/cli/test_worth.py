@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from conftest import SETTINGS
 from offers import NOW, Offer
@@ -18,6 +19,7 @@ from aitbc.protocol.units import format_amount
 from aitbc.protocol.wire import SignedMinimum
 from aitbc.signing import sign
 from checks import FAILED, assert_refused
+from http_stub import Answer, serving
 from in_process import json_here, run_here
 from local_market import LocalMarket, User, open_market
 from wallets import give_operator_keys, give_wallet
@@ -101,6 +103,22 @@ def test_people_read_one_line_and_what_to_do(buyer: User, gpu_id: str) -> None:
     done = run_here(buyer, "marketplace", "book", "--gpu-id", gpu_id, *later)
     assert_refused(done, FAILED, "too small to settle")
     assert re.search(r"hint: ask for \d+ s or longer", done.stderr)
+
+
+def test_a_refusal_that_contradicts_itself_is_reported(buyer: User, gpu_id: str) -> None:
+    def forward(method: str, path: str, body: bytes) -> Answer:
+        json_type = {"Content-Type": "application/json"}
+        url = buyer.coordinator_url + path
+        answer = httpx.request(method, url, content=body, headers=json_type, timeout=30)
+        content = answer.json()
+        if "minimum" in content:
+            content["minimum"]["minimum"]["gas_price"] += "0"
+        return Answer(answer.status_code, json.dumps(content).encode(), json_type)
+
+    with serving(forward) as url:
+        quote = ("marketplace", "quote", "--gpu-id", gpu_id, "--duration", "2s", "--start", "+2d")
+        done = run_here(buyer, *quote, AITBC_COORDINATOR_URL=url)
+    assert_refused(done, FAILED, "contradicts itself")
 
 
 def test_an_honest_minimum_is_accepted() -> None:
