@@ -60,6 +60,8 @@ contract PushTest {
     /// @dev Runtime code, by what it does.
     bytes private constant STORES_GAS = hex"5a5f55";
     bytes private constant STORES_GAS_ANSWERS_ONE = hex"5a5f5560015f5260205ff3";
+    /// @dev 1 if it is called with 68 bytes: a selector and two words.
+    bytes private constant ANSWERS_ONE_TO_68_BYTES = hex"366044145f5260205ff3";
     bytes private constant ANSWERS_NOTHING = hex"00";
     bytes private constant REVERTS = hex"5f5ffd";
     bytes private constant BURNS = hex"fe";
@@ -178,6 +180,7 @@ contract PushTest {
 
         // it should ask for exactly this transfer
         vm.assertEq(_other.balance, 0);
+        vm.assertTrue(_succeeds(ANSWERS_ONE_TO_68_BYTES));
 
         // it should pass on exactly the gas
         vm.assertEq(_gasSeen(erc20), GAS - LOOK);
