@@ -136,6 +136,7 @@ def test_a_walk_shows_what_was_there_once_while_others_add(
             page = client.get(path, params=asked).json()
             assert len(page["items"]) <= limit
             seen += [item[key] for item in page["items"]]
+            assert len(seen) <= len(rows), "the walk has no end"
             cursor = page["next_cursor"]
             if cursor is None:
                 break
