@@ -3,8 +3,11 @@
 import pytest
 from hypothesis import settings
 
-settings.register_profile("deep", max_examples=2_000)
+# No deadline: how fast an example runs is a matter of the machine.
+settings.register_profile("plain", deadline=None)
+settings.register_profile("deep", deadline=None, max_examples=2_000)
 """For `pytest --hypothesis-profile=deep`."""
+settings.load_profile("plain")
 
 LONGEST_FIRST = ("test_differential.py", "test_demo.py", "test_guide.py")
 

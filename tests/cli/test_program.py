@@ -226,6 +226,8 @@ def test_ctrl_c_at_a_question_is_a_cancellation(newcomer: User, canned: Canned) 
 def test_ctrl_c_while_the_program_is_being_loaded(newcomer: User) -> None:
     interrupted = (
         "import os, signal, sys\n"
+        # As a terminal starts it: a shell makes its background jobs ignore the signal.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Interrupt:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'typer':\n"

@@ -169,7 +169,7 @@ def test_an_unknown_strategy_is_refused() -> None:
     refused(forged, "unknown strategy")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     booked=st.integers(0, 10),
     idle=st.integers(0, 10**7),

@@ -55,7 +55,6 @@ def tally(escrow: EscrowOnChain) -> Counter[tuple[str, str]]:
 
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # a shorter history would be another one
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -157,7 +157,6 @@ def assert_as_planned(plan: Plan, terms: Terms, own: list[BookingEvent], earned:
 
 REAL_TIME = settings(
     max_examples=2,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

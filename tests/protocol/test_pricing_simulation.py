@@ -140,7 +140,7 @@ def test_days_on_which_the_clock_changes(now: tuple[int, ...], hours: int) -> No
     assert datetime.fromtimestamp(peaks[0].starts_at, WEST).hour == 9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     region=st.sampled_from(sorted(REGIONS)),
     now=st.integers(at(2025, 1, 1), at(2027, 1, 1)),

@@ -56,7 +56,7 @@ def test_balance_is_monotone_in_the_level(pair: tuple[int, int], seen: Counts) -
     assert next_level(low, *seen) <= next_level(high, *seen)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(level=levels, seen=counts().filter(lambda c: c[0] > 0))
 @example(level=10_000, seen=(10_000, 7_001))
 @example(level=10_000, seen=(10_000, 6_999))
@@ -124,7 +124,7 @@ def test_a_booking_cut_in_two_has_the_same_peak_seconds(
     assert parts == peak_seconds(region, starts_at, ends_at)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(region=regions, start=st.integers(0, 2**32 // 60 - 5_000), minutes=st.integers(1, 4_500))
 def test_peak_seconds_are_those_of_the_wall_clock(region: str, start: int, minutes: int) -> None:
     zone = ZoneInfo(REGIONS[region])

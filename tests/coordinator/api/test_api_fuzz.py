@@ -211,7 +211,6 @@ def test_whatever_is_sent_is_answered_as_documented(people: People, app: FastAPI
             max_examples=EXAMPLES[mode],
             derandomize=True,
             database=None,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         )
         @given(data=st.data())

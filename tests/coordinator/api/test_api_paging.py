@@ -114,7 +114,6 @@ def test_a_walk_shows_what_was_there_once_while_others_add(
 
     @settings(
         max_examples=20,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -132,7 +132,6 @@ def check_exclusions(why: wire.NoMatch, where: Where, gpus: list[wire.Gpu]) -> N
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(market=markets, asked=st.lists(wheres(), min_size=4, max_size=8), limit=st.integers(1, 5))

@@ -74,6 +74,7 @@ def _open_world(
             "deploy_block": chain.deploy_block,
             "quote_seconds": 20,
             "minimum_seconds": 10,
+            "settle_gas": 0,
         }
     )
     market = market_of(

@@ -97,7 +97,7 @@ def test_a_provider_claims_with_a_receipt_and_settlement_pays_the_rest(
         terms.abi_values(), int(answer["receipt"]["earned"]), answer["signature"]
     )
     world.node.send(world.provider, claim)
-    assert world.escrow.slot(world.id_of(terms)).remaining == terms.amount // 2
+    assert world.escrow.slot(world.id_of(terms)).remaining == terms.amount - terms.amount // 2
     coordinator.follow()
     assert world.booking(terms).paid > 0
     world.node.mine(at=terms.starts_at + 60)
