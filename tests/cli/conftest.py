@@ -5,19 +5,13 @@ from pathlib import Path
 
 import pytest
 from canned import Canned, canned_coordinator
+from patient_market import SETTINGS
 
 from escrow_lab import EscrowLab
 from local_market import LocalMarket, Node, User, open_market, write_secret
 from wallets import give_operator_keys, give_wallet
 
 NOWHERE = "http://127.0.0.1:9"
-SETTINGS = {
-    "quote_seconds": "60",
-    "minimum_seconds": "2",
-    "settle_grace": "1",
-    "confirmations": "1",
-    "poll_seconds": "0.3",
-}
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import SETTINGS
 from offers import NOW, Offer
+from patient_market import SETTINGS
 
 from aitbc.buying.quotes import verify_minimum
 from aitbc.errors import UntrustedMarket

@@ -4,21 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from brief_market import GAS_MONEY, SETTINGS
 
 from local_market import LocalMarket, User, open_market
 from wallets import give_operator_keys, give_wallet
-
-GAS_MONEY = 10**17
-SETTINGS = {
-    "quote_seconds": "8",
-    "minimum_seconds": "2",
-    "heartbeat_allowance": "4",
-    "settle_grace": "2",
-    "confirmations": "1",
-    "poll_seconds": "0.3",
-    # Bookings last seconds here, and no fee of theirs covers a settlement.
-    "settle_gas": "0",
-}
 
 
 def _market(folder: Path, *, native: bool) -> Iterator[LocalMarket]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import GAS_MONEY, SETTINGS
+from brief_market import GAS_MONEY, SETTINGS
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 

@@ -1,0 +1,13 @@
+"""A market whose bookings last seconds, and the coin that a person has for gas."""
+
+GAS_MONEY = 10**17
+SETTINGS = {
+    "quote_seconds": "8",
+    "minimum_seconds": "2",
+    "heartbeat_allowance": "4",
+    "settle_grace": "2",
+    "confirmations": "1",
+    "poll_seconds": "0.3",
+    # Bookings last seconds here, and no fee of theirs covers a settlement.
+    "settle_gas": "0",
+}
