@@ -86,7 +86,7 @@ def test_a_bad_wallet_is_refused_by_the_installed_program(owner: User) -> None:
 def test_a_damaged_keystore_is_named(newcomer: User) -> None:
     folder = newcomer.home / "keystore"
     folder.mkdir(parents=True)
-    for content in ("{", "[]", "{}"):
+    for content in ("{", "[]", "{}", "[" * 100_000):
         (folder / "default.json").write_text(content)
         assert_refused(run_here(newcomer, "wallet", "show"), NOT_AUTHORISED, "default.json")
 

@@ -102,7 +102,9 @@ def test_altered(path: Path, place: tuple[str, ...], value: object) -> None:
         load_session(path, DOMAIN, NOW)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"market": {}, "private_key": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "[" * 100_000, "not json", '{"market": {}, "private_key": "x"}']
+)
 def test_damaged_files_are_named_and_not_quoted(path: Path, text: str) -> None:
     create(path)
     key = json.loads(path.read_text())["private_key"]

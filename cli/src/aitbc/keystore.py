@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic_core import from_json
+
 from aitbc.errors import InvalidInput, WalletError
 from aitbc.files import write_private
 
@@ -70,7 +72,7 @@ class Keystore:
     def _read(self, name: str) -> dict[str, object]:
         path = self._path(name)
         try:
-            content = json.loads(path.read_text())
+            content = from_json(path.read_bytes())
         except FileNotFoundError:
             raise WalletError(
                 f"there is no wallet '{name}'",

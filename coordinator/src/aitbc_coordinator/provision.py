@@ -1,6 +1,5 @@
 """`aitbc-coordinator init`: keys first, then, once an escrow names them, the configuration."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -139,8 +138,8 @@ def deploy_command(attester: str) -> str:
     )
 
 
-def _escrows(record: Path) -> list[Any]:
-    entries = json.loads(record.read_text())
+def _escrows(record: Path) -> list[dict[str, Any]]:
+    entries = TypeAdapter(list[dict[str, Any]]).validate_json(record.read_bytes())
     known = get_args(EscrowName)
     return [entry for entry in entries if entry.get("contract") in known]
 

@@ -1,12 +1,12 @@
 """A quote's price, computed again and told step by step, and what in the quote differs from it."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from aitbc.buying.quotes import Check, hour_checks, own_checks
 from aitbc.cli.output import Moment
@@ -80,10 +80,10 @@ def _quote_of_file(text: str) -> SignedQuote:
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     try:
-        document = json.loads(content)
+        document = from_json(content)
         # What 'quote' prints, what a home keeps of a quote, or the coordinator's own answer.
         return SignedQuote.model_validate(document.get("signed", document.get("quote", document)))
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         reason = _first_problem(error) if isinstance(error, ValidationError) else "it is not JSON"
         raise InvalidInput(
             f"{path} holds no quote: {reason}",

@@ -12,6 +12,7 @@ from pathlib import Path
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from aitbc.errors import InvalidInput, WalletError
 from aitbc.files import write_private
@@ -82,7 +83,7 @@ def check_days(days: int) -> None:
 def load_session(path: Path, domain: Domain, now: int) -> SessionKey:
     """The stored session. Raises WalletError: none, expired, or not usable in this market."""
     try:
-        content = json.loads(path.read_text())
+        content = from_json(path.read_bytes())
         market = content["market"]
         key: LocalAccount = Account.from_key(content["private_key"])
         signed = SignedSessionGrant.model_validate(content["granted"])
