@@ -4,7 +4,9 @@ from aitbc.protocol.ids import short_booking_id
 from aitbc.protocol.messages import Terms
 from aitbc.records import OwnBooking, Records
 from escrow_lab import EscrowLab
-from local_market import User
+from in_process import json_here
+from local_market import LocalMarket, User
+from wallets import give_wallet
 
 
 def remember(lab: EscrowLab, user: User, terms: Terms) -> str:
@@ -15,3 +17,11 @@ def remember(lab: EscrowLab, user: User, terms: Terms) -> str:
     )
     Records(user.home).keep_booking(record)
     return short_booking_id(booking_id)
+
+
+def newly_arrived(market: LocalMarket, role: str) -> User:
+    """Somebody with a wallet and the market pinned, and no money."""
+    user = market.user(role)
+    give_wallet(user.home / "keystore", user.passphrase_file)
+    json_here(user, "init")
+    return user

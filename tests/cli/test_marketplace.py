@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from canned import Canned
+from homes import newly_arrived
 
 from aitbc.cli.filtering import advice, explanation, pointed
 from aitbc.protocol.wire import Exclusion, NoMatch
 from checks import CANCELLED, FAILED, NOT_AUTHORISED, USAGE, assert_refused, fingerprint
 from in_process import json_here, run_here
 from local_market import LocalMarket, User
-from wallets import give_wallet
 
 COIN = 10**17
 GPU_KEYS = [
@@ -39,22 +39,14 @@ GPU_KEYS = [
 ]
 
 
-def settle(live: LocalMarket, role: str) -> User:
-    """Somebody with a wallet and the market pinned."""
-    user = live.user(role)
-    give_wallet(user.home / "keystore", user.passphrase_file)
-    json_here(user, "init")
-    return user
-
-
 @pytest.fixture(scope="module")
 def provider(live: LocalMarket) -> User:
-    return settle(live, "provider")
+    return newly_arrived(live, "provider")
 
 
 @pytest.fixture(scope="module")
 def buyer(live: LocalMarket) -> User:
-    user = settle(live, "buyer")
+    user = newly_arrived(live, "buyer")
     live.fund(user.address, COIN, 100 * 10**6)
     return user
 

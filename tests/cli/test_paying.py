@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from homes import newly_arrived
 from web3 import Web3
 
 import permit2
@@ -16,7 +17,7 @@ from checks import FAILED, USAGE, assert_refused
 from http_stub import Answer, serving
 from in_process import json_here, run_here
 from local_market import LocalMarket, User, open_market
-from wallets import give_operator_keys, give_wallet
+from wallets import give_operator_keys
 
 COIN = 10**17
 MONEY = 10**6
@@ -45,7 +46,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
 
 @pytest.fixture(scope="module")
 def gpu_id(market: LocalMarket) -> str:
-    provider = settle(market, "provider", coin=0, money=0)
+    provider = funded(market, "provider", coin=0, money=0)
     gpu = json_here(
         provider,
         *("marketplace", "gpu", "register", "--name", "Paid", "--memory", "24"),
@@ -54,10 +55,8 @@ def gpu_id(market: LocalMarket) -> str:
     return str(gpu["id"])
 
 
-def settle(market: LocalMarket, role: str, *, coin: int = COIN, money: int = MONEY) -> User:
-    user = market.user(role)
-    give_wallet(user.home / "keystore", user.passphrase_file)
-    json_here(user, "init")
+def funded(market: LocalMarket, role: str, *, coin: int = COIN, money: int = MONEY) -> User:
+    user = newly_arrived(market, role)
     market.fund(user.address, coin, money)
     return user
 
@@ -103,7 +102,7 @@ def allow_permit2(market: LocalMarket, user: User) -> None:
 def test_ones_own_transactions(
     market: LocalMarket, gpu_id: str, pay_by: str, transactions: int
 ) -> None:
-    buyer = settle(market, f"own-{pay_by}")
+    buyer = funded(market, f"own-{pay_by}")
     done = run_here(buyer, *book(gpu_id, "--pay-by", pay_by, "--format", "json"))
     assert done.returncode == 0, done.stderr
     booked = json.loads(done.stdout)
@@ -121,7 +120,7 @@ def test_ones_own_transactions(
 
 @pytest.mark.parametrize("pay_by", ["auto", "authorization", "permit2"])
 def test_a_wallet_without_coin(market: LocalMarket, gpu_id: str, pay_by: str) -> None:
-    buyer = settle(market, f"broke-{pay_by}", coin=0)
+    buyer = funded(market, f"broke-{pay_by}", coin=0)
     if pay_by == "permit2":
         allow_permit2(market, buyer)
     sent_before = nonce(market, buyer)
@@ -139,7 +138,7 @@ def test_a_wallet_without_coin(market: LocalMarket, gpu_id: str, pay_by: str) ->
 
 
 def test_a_wallet_with_coin_is_sent_for_only_if_it_asks(market: LocalMarket, gpu_id: str) -> None:
-    buyer = settle(market, "asks")
+    buyer = funded(market, "asks")
     assert json_here(buyer, *book(gpu_id, "--relay"))["relayed"] is True
     assert nonce(market, buyer) == 0
     assert json_here(buyer, *book(gpu_id))["relayed"] is False
@@ -150,7 +149,7 @@ def test_a_wallet_with_coin_is_sent_for_only_if_it_asks(market: LocalMarket, gpu
 def test_ones_own_transaction_needs_no_coordinator(
     market: LocalMarket, gpu_id: str, coin: int, pays: bool
 ) -> None:
-    buyer = settle(market, f"alone-{coin}", coin=coin)
+    buyer = funded(market, f"alone-{coin}", coin=coin)
     wish = ("--gpu-id", gpu_id, "--duration", "2s", "--start", f"+{next(starts)}m")
     quote = json_here(buyer, "marketplace", "quote", *wish)
     command = ("marketplace", "book", "--quote", quote["id"], "--yes")
@@ -162,7 +161,7 @@ def test_ones_own_transaction_needs_no_coordinator(
 
 
 def test_without_coin_and_without_relay_nothing_is_paid(market: LocalMarket, gpu_id: str) -> None:
-    buyer = settle(market, "stubborn", coin=0)
+    buyer = funded(market, "stubborn", coin=0)
     done = run_here(buyer, *book(gpu_id, "--no-relay"))
     assert_refused(done, FAILED, "not enough coin")
     assert market.money_of(buyer.address) == MONEY
@@ -171,7 +170,7 @@ def test_without_coin_and_without_relay_nothing_is_paid(market: LocalMarket, gpu
 def test_no_wallet_without_coin_is_quoted_where_nothing_is_relayed(
     market: LocalMarket, gpu_id: str
 ) -> None:
-    buyer = settle(market, "unlucky", coin=0)
+    buyer = funded(market, "unlucky", coin=0)
     quoted: list[bytes] = []
 
     def none(ask: Callable[[], Answer]) -> Answer:
@@ -200,7 +199,7 @@ def test_no_wallet_without_coin_is_quoted_where_nothing_is_relayed(
 def test_wishes_that_make_no_sense(
     market: LocalMarket, gpu_id: str, arguments: list[str], says: str
 ) -> None:
-    buyer = settle(market, "confused-" + "".join(arguments), money=MONEY)
+    buyer = funded(market, "confused-" + "".join(arguments), money=MONEY)
     done = run_here(buyer, *book(gpu_id, *arguments))
     assert done.returncode == USAGE, done.stderr
     assert says in done.stderr
@@ -238,7 +237,7 @@ def send_and_hang_up(ask: Callable[[], Answer]) -> None:
 
 @pytest.mark.parametrize("lie", [promise, hang_up])
 def test_what_nobody_sends_is_never_paid(market: LocalMarket, gpu_id: str, lie: Reply) -> None:
-    buyer = settle(market, f"dropped-{lie.__name__}", coin=0)
+    buyer = funded(market, f"dropped-{lie.__name__}", coin=0)
     with lying(market, {"/v1/fundings": lie}) as url:
         done = run_here(buyer, *book(gpu_id), AITBC_COORDINATOR_URL=url)
     assert_refused(done, FAILED, "nothing was paid, and nothing can be paid for it any more")
@@ -251,7 +250,7 @@ def test_what_nobody_sends_is_never_paid(market: LocalMarket, gpu_id: str, lie: 
 def test_what_was_sent_counts_whatever_the_coordinator_says(
     market: LocalMarket, gpu_id: str
 ) -> None:
-    buyer = settle(market, "doubting", coin=0)
+    buyer = funded(market, "doubting", coin=0)
     with lying(market, {"/v1/fundings": send_and_hang_up}) as url:
         done = run_here(buyer, *book(gpu_id, "--format", "json"), AITBC_COORDINATOR_URL=url)
     assert done.returncode == 0, done.stderr
@@ -260,7 +259,7 @@ def test_what_was_sent_counts_whatever_the_coordinator_says(
 
 
 def test_a_refusal_says_what_to_do_instead(market: LocalMarket, gpu_id: str) -> None:
-    buyer = settle(market, "refused", coin=0)
+    buyer = funded(market, "refused", coin=0)
     problem = {
         "title": "Conflict",
         "status": 409,

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from homes import newly_arrived
 from offers import NOW, Offer
 from patient_market import SETTINGS
 
@@ -22,7 +23,7 @@ from checks import FAILED, assert_refused
 from http_stub import Answer, serving
 from in_process import json_here, run_here
 from local_market import LocalMarket, User, open_market
-from wallets import give_operator_keys, give_wallet
+from wallets import give_operator_keys
 
 OFFER = Offer()
 STRANGER = OFFER.buyer
@@ -49,16 +50,9 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     market.close()
 
 
-def settle(counting: LocalMarket, role: str) -> User:
-    user = counting.user(role)
-    give_wallet(user.home / "keystore", user.passphrase_file)
-    json_here(user, "init")
-    return user
-
-
 @pytest.fixture(scope="module")
 def buyer(counting: LocalMarket) -> User:
-    buyer = settle(counting, "buyer")
+    buyer = newly_arrived(counting, "buyer")
     counting.fund(buyer.address, 10**17, 100 * 10**6)
     return buyer
 
@@ -68,7 +62,7 @@ def gpu_id(counting: LocalMarket) -> str:
     """A GPU for 3.6 test dollars an hour."""
     register = ("marketplace", "gpu", "register", "--name", "My-GPU", "--memory", "24")
     hardware = ("--cuda-version", "12.1", "--base-price", "3.6")
-    return str(json_here(settle(counting, "provider"), *register, *hardware)["id"])
+    return str(json_here(newly_arrived(counting, "provider"), *register, *hardware)["id"])
 
 
 def signed(minimum: Minimum, account: Any = OFFER.attester) -> SignedMinimum:

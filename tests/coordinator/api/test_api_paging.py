@@ -84,7 +84,6 @@ def hour(number: int, place: int) -> list[SQLModel]:
         listed=place,
         booked=0,
         level_before_bps=10_000,
-        level_bps=10_000,
     )
     return [row]
 

@@ -1,31 +1,19 @@
 """`aitbc-coordinator doctor` and `init`: what they say of a coordinator's parts."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account import Account
-from operators import Operator, logging_restored
+from operators import Operator
 
 from deploying import deploy
 from local_market import Node
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 NOT_COUNTED = "coin_price is not set, so bookings are taken whose fee does not cover"
-
-
-@pytest.fixture(autouse=True)
-def own_log() -> Iterator[None]:
-    with logging_restored():
-        yield
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(tmp_path_factory.mktemp("node"))
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")

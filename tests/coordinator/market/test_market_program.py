@@ -5,14 +5,13 @@ import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from eth_account import Account
-from operators import PREFIX, PROGRAM, Operator, logging_restored
+from operators import PREFIX, PROGRAM, Operator
 from web3 import Web3
 
 from aitbc.protocol import wire
@@ -21,18 +20,7 @@ from deploying import deploy
 from local_market import BIN, Node, Process
 from wallets import give_operator_keys
 
-
-@pytest.fixture(autouse=True)
-def own_log() -> Iterator[None]:
-    with logging_restored():
-        yield
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(tmp_path_factory.mktemp("node"))
-    yield made
-    made.stop()
+pytestmark = pytest.mark.usefixtures("own_log")
 
 
 @pytest.fixture
@@ -199,6 +187,16 @@ def test_init_takes_the_newest_escrow_of_its_attester(
     assert "attester" in refused("--escrow", own["address"], *native)
     assert "no contract" in refused("--escrow", "0x" + "11" * 20, *native)
     assert (initialised.home / "config.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "[" * 100_000])
+def test_what_is_no_record_of_deployments_is_named(
+    initialised: Operator, tmp_path: Path, content: str
+) -> None:
+    record = tmp_path / "deployments.json"
+    record.write_text(content)
+    given = ("--rpc", "http://127.0.0.1:1", "--deployment", str(record))
+    assert f"{record} is not a record" in initialised.refused_here("init", *given, code=2)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

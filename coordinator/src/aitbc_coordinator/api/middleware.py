@@ -115,23 +115,26 @@ def _head_bytes(scope: Scope) -> int:
     return parts + len(scope["query_string"]) + len(scope.get("raw_path") or b"")
 
 
-def _large_head() -> Response:
+def _too_large(status: HTTPStatus, words: str) -> Response:
     return problem(
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        status,
         "too-large",
-        f"the request's path, query and headers are larger than {MAX_HEAD_BYTES} bytes",
+        words,
         hint="no request needs as much: see this endpoint in /openapi.json",
         headers=_LAST_ANSWER,
     )
 
 
+def _large_head() -> Response:
+    return _too_large(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"the request's path, query and headers are larger than {MAX_HEAD_BYTES} bytes",
+    )
+
+
 def _large_body() -> Response:
-    return problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "too-large",
-        f"the body is larger than {MAX_BODY_BYTES} bytes",
-        hint="no request needs as much: see this endpoint in /openapi.json",
-        headers=_LAST_ANSWER,
+    return _too_large(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes"
     )
 
 

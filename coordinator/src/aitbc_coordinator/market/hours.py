@@ -17,9 +17,9 @@ from aitbc.protocol.types import Timestamp
 from aitbc.protocol.units import SECONDS_PER_HOUR
 from aitbc_coordinator import paging
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.errors import Invalid
 from aitbc_coordinator.market import repository
 from aitbc_coordinator.market.models import RegionHour
+from aitbc_coordinator.market.regions import require_region
 
 MOST_MISSED = 24
 """How many hours are made up for after a pause; earlier ones stay unrecorded."""
@@ -69,12 +69,7 @@ def newest(session: Session, regions: set[str]) -> dict[str, MarketHour]:
 
 def page(session: Session, query: HoursQuery) -> wire.RegionHourPage:
     """Hours of a region, from the newest to the oldest. Raises Invalid for an unknown region."""
-    if query.region not in REGIONS:
-        raise Invalid(
-            "unknown-region",
-            f"unknown region '{query.region}'",
-            hint=f"choose one of {', '.join(REGIONS)}",
-        )
+    require_region(query.region)
     until = query.until
     if query.cursor is not None:
         (last_shown,) = paging.decode(query.cursor, _CURSOR)
@@ -101,7 +96,7 @@ def _record(session: Session, region: str, starts_at: int, counts: tuple[int, in
         last = MarketHour(
             starts_at=hour_start, listed=listed, booked=booked, level_before_bps=last.level_bps
         )
-        row = RegionHour(region=region, level_bps=last.level_bps, **last.model_dump())
+        row = RegionHour(region=region, **last.model_dump())
         repository.add(session, row)
 
 
@@ -110,4 +105,7 @@ def _hour(row: RegionHour) -> MarketHour:
 
 
 def _view(row: RegionHour) -> wire.RegionHour:
-    return wire.RegionHour(**row.model_dump(), utilisation_bps=_hour(row).utilisation_bps)
+    hour = _hour(row)
+    return wire.RegionHour(
+        **row.model_dump(), utilisation_bps=hour.utilisation_bps, level_bps=hour.level_bps
+    )

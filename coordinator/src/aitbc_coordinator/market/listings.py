@@ -4,12 +4,13 @@ from typing import Any
 
 from sqlmodel import Session
 
-from aitbc.protocol import ids, messages, regions, wire
+from aitbc.protocol import ids, messages, wire
 from aitbc.protocol.pricing import STRATEGIES
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
 from aitbc_coordinator.market import repository
 from aitbc_coordinator.market.models import Gpu, Listing, Unlisting
+from aitbc_coordinator.market.regions import require_region
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
 
 FIRST_VERSION = 1
@@ -192,12 +193,7 @@ def _taken_id(gpu: Gpu, listing: messages.Listing) -> Conflict:
 
 
 def _check(session: Session, gpu_id: str, listing: messages.Listing) -> None:
-    if listing.region not in regions.REGIONS:
-        raise Invalid(
-            "unknown-region",
-            f"unknown region '{listing.region}'",
-            hint=f"choose one of {', '.join(regions.REGIONS)}",
-        )
+    require_region(listing.region)
     if listing.strategy not in STRATEGIES:
         raise Invalid(
             "unknown-strategy",

@@ -140,8 +140,7 @@ class RegionHour(SQLModel, table=True):
     listed: int = Field(sa_type=BigInteger)
     booked: int = Field(sa_type=BigInteger)
     level_before_bps: int
-    level_bps: int
-    """The region's price level from this hour on."""
+    """The region's price level until then: that from then on follows from the rest."""
 
 
 class Reservation(SQLModel, table=True):

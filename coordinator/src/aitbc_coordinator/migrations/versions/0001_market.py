@@ -117,7 +117,6 @@ def upgrade() -> None:
         sa.Column("listed", sa.BigInteger(), nullable=False),
         sa.Column("booked", sa.BigInteger(), nullable=False),
         sa.Column("level_before_bps", sa.Integer(), nullable=False),
-        sa.Column("level_bps", sa.Integer(), nullable=False),
     )
     op.create_table(
         "reservation",
