@@ -21,7 +21,11 @@ WORKERS = min(8, max(3, (os.cpu_count() or 1) + 1))
 PLAIN_PYTEST = (
     *("pytest", "-q", "-p", "no:ape_test", "--ignore=tests/contracts"),
     *("-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"),
+    # A worker that is started anew never gets the rest of its files, and the run never ends.
+    "--max-worker-restart=0",
 )
+STUCK_SECONDS = 45 * 60
+"""From then on a check has failed, whatever it is waiting for."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,19 @@ def run(check: Check, folder: Path, count: Count) -> bool:
     report = folder / f"{check.name}.xml"
     extra = (f"--junitxml={report}",) if check.counts else ()
     started = time.monotonic()
-    code = subprocess.run([*check.command, *extra], cwd=ROOT, check=False).returncode
+    code = exit_code([*check.command, *extra])
     if check.counts and report.exists():
         count.add_report(report)
     print(f"== {check.name}: {'ok' if code == 0 else 'FAILED'} ({elapsed(started)})", flush=True)
     return code == 0 and (report.exists() or not check.counts)
+
+
+def exit_code(command: list[str]) -> int:
+    try:
+        return subprocess.run(command, cwd=ROOT, check=False, timeout=STUCK_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        print(f"== did not end in {STUCK_SECONDS} s", flush=True)
+        return 1
 
 
 def elapsed(started: float) -> str:
