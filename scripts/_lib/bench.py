@@ -63,7 +63,8 @@ def print_table(benchmark: Benchmark, measured: Measured) -> None:
 def _cells(row: Row) -> tuple[str, ...]:
     floor = "" if row.floor is None else f"{row.floor:,}"
     ratio = "" if row.ratio is None else f"{row.ratio:.4f}"
-    goal = "" if row.goal is None else f"{row.goal:,}"
+    sign = "≤" if row.bound == "most" else "≥"
+    goal = "" if row.goal is None else f"{sign} {row.goal:,}"
     holds = {None: "", True: "yes", False: "NO"}[row.holds]
     return row.id, f"{row.value:,}", row.unit, floor, ratio, goal, holds, row.what
 

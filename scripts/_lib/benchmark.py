@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Row:
     """One measured value.
 
-    `goal` is the most that is accepted: of `ratio` in a row that has a goal for it
-    (`goal_of` says which), else of `value`. `holds` is None where there is no goal.
+    `goal` is the most (or the least, as `bound` says) that is accepted: of `ratio` in a row that
+    has a goal for it (`goal_of` says which), else of `value`. `holds` is None without a goal.
     """
 
     id: str
@@ -24,6 +24,7 @@ class Row:
     floor: int | None = None
     """The same work by the least contract that can do it."""
     goal_of: str = "value"
+    bound: Literal["most", "least"] = "most"
 
     @property
     def ratio(self) -> float | None:
@@ -32,7 +33,9 @@ class Row:
     @property
     def holds(self) -> bool | None:
         measured = self.ratio if self.goal_of == "ratio" else self.value
-        return None if self.goal is None or measured is None else measured <= self.goal
+        if self.goal is None or measured is None:
+            return None
+        return measured <= self.goal if self.bound == "most" else measured >= self.goal
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -44,6 +47,7 @@ class Row:
             "ratio": None if self.ratio is None else round(self.ratio, 4),
             "goal": self.goal,
             "goal_of": None if self.goal is None else self.goal_of,
+            "bound": None if self.goal is None else self.bound,
             "holds": self.holds,
         }
 

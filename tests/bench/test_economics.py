@@ -12,7 +12,7 @@ import economics
 from aitbc.protocol.worth import SETTLE_GAS
 from gas.cases import SNAPSHOT
 
-KEYS = {"id", "what", "value", "unit", "floor", "ratio", "goal", "goal_of", "holds"}
+KEYS = {"id", "what", "value", "unit", "floor", "ratio", "goal", "goal_of", "bound", "holds"}
 UNITS = {
     "trust_cost_l2": "%",
     "trust_cost_l2_batch": "%",

@@ -93,10 +93,12 @@ def test_stale_artifacts_are_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_p
         (Row("a", "", 110_001, "gas", goal=1.1, floor=100_000, goal_of="ratio"), False),
         (Row("a", "", 110, "gas", goal=110, floor=1), True),
         (Row("a", "", 111, "gas", goal=110), False),
+        (Row("a", "", 2, "times", goal=2, bound="least"), True),
+        (Row("a", "", 1.99, "times", goal=2, bound="least"), False),
         (Row("a", "", 111, "gas", floor=1), None),
     ],
 )
-def test_a_goal_is_the_most_that_is_accepted(row: Row, holds: bool | None) -> None:
+def test_a_goal_is_the_most_or_the_least_that_is_accepted(row: Row, holds: bool | None) -> None:
     assert row.as_dict()["holds"] is holds
 
 
