@@ -1,8 +1,9 @@
 """A real node with a real escrow, and the people and machines around it."""
 
+import itertools
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import httpx
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from fastapi.testclient import TestClient
 from hexbytes import HexBytes
-from signed import NOW, Clock, Wallet, listing, quote_request
+from signed import NOW, Clock, Wallet, listing, market_of, quote_request
 from sqlmodel import Session, col, select
 from web3 import HTTPProvider, Web3
 from web3.exceptions import TransactionNotFound
@@ -22,11 +24,16 @@ import permit2
 from aitbc.chain.escrow import Escrow
 from aitbc.protocol import wire
 from aitbc.protocol.artifacts import EscrowName, load_artifact
+from aitbc.protocol.funding import RELAYABLE
 from aitbc.protocol.messages import Domain, Heartbeat, SessionGrant, Terms
 from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
-from aitbc_coordinator.context import Context
+from aitbc_coordinator.api.app import create_app
+from aitbc_coordinator.context import Attester, Context
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement import models, outbox, repository
 from aitbc_coordinator.settlement.follower import Follower
+from aitbc_coordinator.settlement.fundings import Fundings
 from aitbc_coordinator.settlement.models import AttestationKind
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
@@ -309,6 +316,62 @@ class World:
 
 
 PRICES = {"base_price": COIN, "floor_price": COIN // 2, "ceiling_price": 2 * COIN}
+
+
+@contextmanager
+def open_world(
+    chain: Chain, database: Database, settings: Settings, clock: Clock, contract: EscrowName
+) -> Iterator[World]:
+    """A fresh escrow of a kind, on a chain that stands as it was when deployed."""
+    node = Node.at(chain.rpc_url, clock)
+    attester = chain.attester
+    settings = settings.model_copy(
+        update={
+            "rpc_url": chain.rpc_url,
+            "contract": contract,
+            "escrow": chain.escrows[contract],
+            "deploy_block": chain.deploy_block,
+            "quote_seconds": 20,
+            "minimum_seconds": 10,
+            "settle_gas": 0,
+        }
+    )
+    market = market_of(
+        settings,
+        attester.address,
+        arbiter=chain.arbiter.address,
+        fee_bps=FEE_BPS,
+        fee_recipient=FEE_RECIPIENT,
+        claim_window=CLAIM_WINDOW,
+        token=chain.token if contract == "TokenEscrow" else None,
+        relays=RELAYABLE if contract == "TokenEscrow" else (),
+    )
+    domain = market.domain
+    escrow = Escrow(node.web3, domain, contract)
+    context = Context(settings, database, market, Attester(attester, market), clock)
+    provider, buyer, session_key = (new_wallet(domain) for _ in range(3))
+    relayer = Account.create()
+    for address in (provider.address, buyer.address, chain.arbiter.address, relayer.address):
+        node.give_coin(address)
+    fundings = Fundings(context, escrow, Relayer(context, escrow, relayer))
+    app = create_app(context, checks=dict, alerts=list, fundings=fundings)
+    with TestClient(app) as client:
+        made = World(
+            node=node,
+            escrow=escrow,
+            context=context,
+            client=client,
+            relayer_account=relayer,
+            provider=provider,
+            session_key=session_key,
+            buyer=buyer,
+            arbiter=Wallet(chain.arbiter, domain),
+            salts=itertools.count(1),
+            started_with={},
+        )
+        for person in (provider, buyer):
+            made.started_with[person.address] = made.balance(person.address)
+        yield made
 
 
 class Coordinator:
