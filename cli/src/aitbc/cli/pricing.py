@@ -7,26 +7,36 @@ import typer
 
 from aitbc.cli import arguments
 from aitbc.cli.app import command, group
+from aitbc.cli.backtest import backtest_day_by_day
 from aitbc.cli.explaining import explanation, read_quote
-from aitbc.cli.listing import default_ceiling, default_floor
 from aitbc.cli.lookup import find_gpu
+from aitbc.cli.offering import (
+    BaseOption,
+    CeilingOption,
+    FloorOption,
+    GpuOption,
+    RegionOption,
+    StrategyOption,
+    chosen_strategies,
+    offer_view,
+    read_offer,
+    strategy_key,
+)
 from aitbc.cli.output import Format, Measured, Moment
 from aitbc.cli.power import power_limit
 from aitbc.cli.session import Session
 from aitbc.errors import InvalidInput, UntrustedMarket
-from aitbc.protocol.pricing import STRATEGIES, parse_strategy
 from aitbc.protocol.pricing.cost import OVERHEAD_PERCENT, power_floor
 from aitbc.protocol.pricing.level import TARGET_UTILISATION_BPS
 from aitbc.protocol.pricing.simulation import (
     Forecast,
-    Offer,
     SimulatedHour,
     history_start,
     recent,
     simulate,
     tomorrow,
 )
-from aitbc.protocol.regions import DEFAULT_REGION, check_region, time_zone
+from aitbc.protocol.regions import time_zone
 from aitbc.protocol.units import BPS, format_amount
 from aitbc.protocol.wire import Market
 
@@ -35,11 +45,7 @@ CHART_WIDTH = 30
 MOST_HOURS = 200
 """As many as a coordinator shows at once: more than the hours that a simulation looks back."""
 
-price = group("Explain a price, look ahead, and find a floor.")
-
-GpuOption = Annotated[
-    str | None, typer.Option("--gpu-id", help="A GPU's id, a prefix of it, or your own's name.")
-]
+price = group("Explain a price, look ahead and back, and find a floor.")
 
 
 @command(
@@ -84,21 +90,11 @@ def explain(
 def simulate_day(
     session: Session,
     *,
-    strategy: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(STRATEGIES)}. [default: all]")
-    ] = None,
-    base_price: Annotated[str | None, typer.Option(help="Base price per hour.")] = None,
-    floor_price: Annotated[
-        str | None,
-        typer.Option("--floor-price", "--floor", help="Floor. [default: half the base price]"),
-    ] = None,
-    ceiling_price: Annotated[
-        str | None,
-        typer.Option("--ceiling-price", "--ceiling", help="Ceiling. [default: twice the base]"),
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(help=f"Region. [default: the GPU's, or {DEFAULT_REGION}]")
-    ] = None,
+    strategy: StrategyOption = None,
+    base_price: BaseOption = None,
+    floor_price: FloorOption = None,
+    ceiling_price: CeilingOption = None,
+    region: RegionOption = None,
     gpu_id: GpuOption = None,
 ) -> None:
     """Show what a GPU would ask tomorrow, hour by hour, before you sign for it.
@@ -107,16 +103,15 @@ def simulate_day(
     from the GPU's listing.
     """
     market, now = session.market, int(time.time())
-    strategies = list(STRATEGIES)
-    if strategy is not None:
-        strategies = [arguments.checked("--strategy", parse_strategy, strategy)]
-    said = {
-        "base_price": arguments.optional_amount("--base-price", base_price, market),
-        "floor_price": arguments.optional_amount("--floor-price", floor_price, market),
-        "ceiling_price": arguments.optional_amount("--ceiling-price", ceiling_price, market),
-        "region": None if region is None else arguments.checked("--region", check_region, region),
-    }
-    offer = _offer(session, gpu_id, said)
+    strategies = chosen_strategies(strategy)
+    offer = read_offer(
+        session,
+        base_price=base_price,
+        floor_price=floor_price,
+        ceiling_price=ceiling_price,
+        region=region,
+        gpu_id=gpu_id,
+    )
     since = history_start(now)
     published = session.coordinator.hours(offer.region, since=since, limit=MOST_HOURS)
     seen = recent([hour.market_hour() for hour in published.items], now)
@@ -125,10 +120,7 @@ def simulate_day(
         "region": offer.region,
         "day": tomorrow(offer.region, now).isoformat(),
         "clock": str(time_zone(offer.region)),
-        "base_price": format_amount(offer.base_price, market.decimals),
-        "floor_price": format_amount(offer.floor_price, market.decimals),
-        "ceiling_price": format_amount(offer.ceiling_price, market.decimals),
-        "symbol": market.symbol,
+        **offer_view(offer, market),
         "demand": _assumed_demand(Forecast(offer.region, seen).hours_seen, offer.region),
         "idleness": "the GPU stands idle from midnight on, until the hour that is priced",
         "mean_price": _means(hours, strategies, market),
@@ -140,8 +132,18 @@ def simulate_day(
     session.output.record(day)
     session.output.note("")
     columns = {"clock": "HOUR", "utilisation_percent": "BOOKED %"}
-    columns |= {_key(name): f"{name.upper()}, {market.symbol}/H" for name in strategies}
+    columns |= {strategy_key(name): f"{name.upper()}, {market.symbol}/H" for name in strategies}
     session.output.table(curve, columns)
+
+
+command(
+    price,
+    "backtest",
+    examples=[
+        "aitbc marketplace price backtest --base-price 0.05 --region us-west",
+        "aitbc marketplace price backtest --gpu-id g-7k3m9q --trace demand.csv",
+    ],
+)(backtest_day_by_day)
 
 
 @command(
@@ -200,28 +202,6 @@ def suggest(
     session.output.hint(f"to use it: aitbc marketplace gpu {verb} --floor-price {floor}")
 
 
-def _offer(session: Session, gpu_id: str | None, said: dict[str, Any]) -> Offer:
-    """What was said, completed by a GPU's listing or by what 'register' would take."""
-    if gpu_id is not None:
-        defaults = find_gpu(session, gpu_id).listing.model_dump(include=set(said))
-    elif (base := said["base_price"]) is not None:
-        defaults = {
-            "floor_price": default_floor(base),
-            "ceiling_price": default_ceiling(base),
-            "region": DEFAULT_REGION,
-        }
-    else:
-        raise InvalidInput("which price? give --base-price, or --gpu-id of a GPU that is listed")
-    given = {name: value for name, value in said.items() if value is not None}
-    offer = Offer(**(defaults | given))
-    if not 0 < offer.floor_price <= offer.base_price <= offer.ceiling_price:
-        raise InvalidInput(
-            "the base price must lie between the floor and the ceiling, and they above 0",
-            hint="give --floor-price and --ceiling-price that suit it",
-        )
-    return offer
-
-
 def _assumed_demand(hours_seen: int, region: str) -> str:
     if hours_seen:
         return f"the mean of {hours_seen} recorded hours, by the hour of the region's clock"
@@ -231,7 +211,9 @@ def _assumed_demand(hours_seen: int, region: str) -> str:
 
 def _means(hours: list[SimulatedHour], strategies: list[str], market: Market) -> dict[str, str]:
     means = {name: sum(h.prices[name].per_hour for h in hours) // len(hours) for name in strategies}
-    return {_key(name): format_amount(mean, market.decimals) for name, mean in means.items()}
+    return {
+        strategy_key(name): format_amount(mean, market.decimals) for name, mean in means.items()
+    }
 
 
 def _curve(
@@ -245,7 +227,7 @@ def _curve(
             "starts_at": Moment(hour.starts_at),
             "utilisation_percent": format_amount(hour.utilisation_bps, 2),
             **{
-                _key(name): Measured(
+                strategy_key(name): Measured(
                     format_amount(hour.prices[name].per_hour, market.decimals),
                     hour.prices[name].per_hour * BPS // highest,
                     width,
@@ -255,7 +237,3 @@ def _curve(
         }
         for hour in hours
     ]
-
-
-def _key(strategy: str) -> str:
-    return strategy.replace("-", "_")
