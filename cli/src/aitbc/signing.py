@@ -2,12 +2,26 @@
 
 from typing import TYPE_CHECKING
 
+import coincurve
+
+from aitbc.protocol import typed_data
 from aitbc.protocol.messages import Message, SigningDomain
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 
+class Signer:
+    """A wallet's key, made ready to sign many messages."""
+
+    def __init__(self, account: "LocalAccount") -> None:
+        self._key = coincurve.PrivateKey(bytes(account.key))
+
+    def sign(self, message: Message, domain: SigningDomain) -> str:
+        """The signature over a message in a domain, as 0x-hex of 65 bytes."""
+        return "0x" + typed_data.sign(self._key, message.digest(domain)).hex()
+
+
 def sign(account: "LocalAccount", message: Message, domain: SigningDomain) -> str:
     """The wallet's signature over a message in a domain, as 0x-hex of 65 bytes."""
-    return "0x" + bytes(account.sign_message(message.signable(domain)).signature).hex()
+    return Signer(account).sign(message, domain)

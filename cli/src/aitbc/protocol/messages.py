@@ -5,19 +5,18 @@ another chain or another market is refused; what tokens check themselves is in `
 Times are UTC seconds, money is base units.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin
 
 from eth_abi import abi as eth_abi
-from eth_account import Account
-from eth_account.messages import SignableMessage, encode_typed_data
-from eth_keys.exceptions import BadSignature
+from eth_account.messages import SignableMessage
 from eth_utils.crypto import keccak
-from eth_utils.exceptions import ValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
+from aitbc.protocol import typed_data
+from aitbc.protocol.typed_data import Struct
 from aitbc.protocol.types import (
     Address,
     Amount,
@@ -45,9 +44,13 @@ class SigningDomain(Protocol):
         """The EIP-712 domain's own fields; one that it does not have is left out."""
 
 
+@lru_cache(maxsize=64)
 def domain_separator(domain: SigningDomain) -> bytes:
     """The 32 bytes by which a contract binds signatures to itself."""
-    return encode_typed_data(domain.as_dict(), {"Nothing": []}, {}).header
+    fields = domain.as_dict()
+    own = [field for field in _DOMAIN_TYPE if field["name"] in fields]
+    struct = Struct.read("EIP712Domain", {"EIP712Domain": own})
+    return struct.hash([fields[field["name"]] for field in own])
 
 
 class Domain(BaseModel):
@@ -88,35 +91,29 @@ class Message(BaseModel):
         return {cls.__name__: fields, **nested}
 
     def signable(self, domain: SigningDomain) -> SignableMessage:
-        fields = domain.as_dict()
-        domain_type = [field for field in _DOMAIN_TYPE if field["name"] in fields]
-        return encode_typed_data(
-            full_message={
-                "types": {"EIP712Domain": domain_type, **self.types()},
-                "primaryType": type(self).__name__,
-                "domain": fields,
-                "message": _plain(self),
-            }
-        )
+        """What is signed, in eth_account's form."""
+        return SignableMessage(b"\x01", domain_separator(domain), self.struct_hash())
 
     def digest(self, domain: SigningDomain) -> bytes:
         """The 32 bytes that are signed."""
-        signable = self.signable(domain)
-        return keccak(b"\x19" + signable.version + signable.header + signable.body)
+        return keccak(b"\x19\x01" + domain_separator(domain) + self.struct_hash())
+
+    def struct_hash(self) -> bytes:
+        """The EIP-712 hash of the fields, which no domain is part of."""
+        return self._struct().hash(self._values())
 
     def signer(self, domain: SigningDomain, signature: str) -> str | None:
         """The address whose key signed this message, or None where the signature is malformed."""
         raw = bytes.fromhex(signature.removeprefix("0x"))
-        if len(raw) != _ECDSA_BYTES or int.from_bytes(raw[32:64], "big") > _HALF_CURVE_ORDER:
-            return None
-        try:
-            return str(Account.recover_message(self.signable(domain), signature=raw))
-        except (BadSignature, ValidationError, ValueError):
-            return None
+        return typed_data.recover(self.digest(domain), raw)
 
+    def _values(self) -> list[Any]:
+        return [getattr(self, name) for name in type(self).model_fields]
 
-_ECDSA_BYTES = 65
-_HALF_CURVE_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+    @classmethod
+    @cache
+    def _struct(cls) -> Struct:
+        return Struct.read(cls.__name__, cls.types(), Message.struct_hash)
 
 
 def _solidity_name(name: str) -> str:
@@ -140,14 +137,6 @@ def _solidity_type(info: FieldInfo) -> tuple[str, type[Message] | None]:
 
 def _mark(annotated: Any) -> str:
     return next(m.name for m in get_args(annotated) if isinstance(m, SolidityType))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Message):
-        return {_solidity_name(n): _plain(getattr(value, n)) for n in type(value).model_fields}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 class Terms(Message):
@@ -175,8 +164,7 @@ class Terms(Message):
 
     def booking_id(self, domain: Domain) -> str:
         """The id of these terms in an escrow, as 0x-hex of 32 bytes."""
-        seed = escrow_seed(domain)
-        encoded = eth_abi.encode(["bytes32", self.abi_type()], [seed, self.abi_values()])
+        encoded = escrow_seed(domain) + self._struct().words(self._values())
         return "0x" + (keccak(encoded)[:28] + self.ends_at.to_bytes(4, "big")).hex()
 
 
@@ -197,6 +185,7 @@ def escrow_constants(domain: Domain) -> dict[str, bytes]:
     }
 
 
+@lru_cache(maxsize=64)
 def escrow_seed(domain: Domain) -> bytes:
     """What binds booking ids to one chain and contract."""
     return keccak(eth_abi.encode(["uint256", "address"], [domain.chain_id, domain.escrow]))
