@@ -8,7 +8,7 @@ from eth_account.signers.local import LocalAccount
 
 from aitbc.protocol.messages import Message
 from aitbc.protocol.wire import Market
-from aitbc.signing import sign
+from aitbc.signing import Signer
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.rate_limit import RateLimit
 from aitbc_coordinator.settings import Settings
@@ -25,10 +25,14 @@ class Attester:
 
     account: LocalAccount = field(repr=False)
     market: Market
+    _signer: Signer = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_signer", Signer(self.account))
 
     def sign(self, message: Message) -> str:
         """The 65-byte signature as 0x-hex."""
-        return sign(self.account, message, self.market.domain)
+        return self._signer.sign(message, self.market.domain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 import coincurve
 from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
+
+from aitbc.protocol.types import parse_address
 
 Fields = Sequence[Mapping[str, str]]
 """Names and Solidity types, in order."""
@@ -67,7 +68,7 @@ def recover(digest: bytes, signature: bytes) -> str | None:
     except ValueError:
         return None
     public = key.format(compressed=False)[1:]
-    return str(to_checksum_address(keccak(public)[-_ADDRESS_BYTES:]))
+    return parse_address("0x" + keccak(public)[-_ADDRESS_BYTES:].hex())
 
 
 def sign(key: coincurve.PrivateKey, digest: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Field types shared by signed messages and the wire, each with its Solidity type."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from eth_utils.address import is_hex_address, to_checksum_address
@@ -18,6 +19,7 @@ class SolidityType(NamedTuple):
     name: str
 
 
+@lru_cache(maxsize=4096)
 def parse_address(value: str) -> str:
     """An address in checksum form. Raises ValueError, with a message for people."""
     if not value.startswith("0x") or not is_hex_address(value):
