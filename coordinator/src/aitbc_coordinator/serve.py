@@ -149,7 +149,7 @@ def serve(settings: Settings) -> None:
     database = open_database(settings)
     try:
         context = Context(settings, database, market, Attester(attester, market))
-        with _listener(settings) as listener:
+        with listen(settings) as listener:
             handle = workers.start(context, escrow, relayer)
             try:
                 app = create_app(
@@ -189,9 +189,11 @@ def server_config(app: object) -> uvicorn.Config:
     )
 
 
-def _listener(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """The socket to serve on. Raises AitbcError where it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends an answer's parts at once only where it sees that a socket is TCP's.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))

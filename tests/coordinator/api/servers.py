@@ -14,7 +14,7 @@ from aitbc_coordinator.serve import server_config
 @contextmanager
 def serving(app: FastAPI) -> Iterator[int]:
     """Serve on a free port; the port."""
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         server = uvicorn.Server(server_config(app))
