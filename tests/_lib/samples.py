@@ -30,6 +30,7 @@ def market(**changes: Any) -> Market:
         "maximum_seconds": 86_400,
         "maximum_lead_seconds": 86_400,
         "heartbeat_allowance": 30,
+        "unreachable_seconds": 180,
     }
     return Market.model_validate(fields | changes)
 

@@ -25,6 +25,7 @@ from aitbc.protocol.wire import (
     ChainReference,
     Gpu,
     GpuPage,
+    NoMatch,
     Problem,
 )
 from aitbc.signing import sign
@@ -58,6 +59,7 @@ def gpu(salt: int, *, listed: bool) -> Gpu:
         current_price=Price(per_hour=1, factors=[]),
         free_from=NOW,
         last_seen=None,
+        reachable_until=NOW,
         reliability_bps=None,
         verified=False,
     )
@@ -192,29 +194,21 @@ def test_a_gpu_that_was_not_searched_for_is_refused(ask: Run, canned: Canned) ->
     assert ask(*command, "memory>=24 !verified").returncode == 0
 
 
-def test_gpus_are_asked_for_by_price_then_reliability_then_id(ask: Run, canned: Canned) -> None:
-    def offered(salt: int, price: int, reliability: int | None, free_from: int = 0) -> Gpu:
-        changes = {
-            "current_price": Price(per_hour=price, factors=[]),
-            "reliability_bps": reliability,
-            "free_from": free_from,
-        }
-        return gpu(salt, listed=True).model_copy(update=changes)
-
-    dear, unknown, poor = offered(1, 3, 10_000), offered(2, 2, None), offered(3, 2, 0)
-    first, second = sorted([offered(4, 2, 9_900), offered(5, 2, 9_900)], key=lambda one: one.id)
-    busy = offered(6, 1, 10_000, free_from=2**32 - 1)
-    canned.say("/v1/gpus", page(second, dear, unknown, busy, poor, first))
-    taken = Problem(title="Conflict", status=409, code="taken", detail="taken")
-    canned.say("/v1/quotes", taken.model_dump_json(), 409)
+def test_what_is_wanted_is_signed_with_the_highest_price(ask: Run, canned: Canned) -> None:
+    why = NoMatch(searched=3, conditions=[], taken=2)
+    told = {"detail": "2 GPUs match", "hint": "ask for another time", "no_match": why}
+    refused = Problem(title="Conflict", status=409, code="no-match", **told)
+    canned.say("/v1/quotes", refused.model_dump_json(), 409)
     wanted = ("--where", "price<0.000000000000000005 price<=0.1", "--duration", "1h")
-    assert_refused(ask("marketplace", "quote", *wanted), FAILED, "none of the GPUs is free")
-    asked = [json.loads(body)["request"] for body in canned.sent]
-    best = [first, second, poor, unknown, dear]
-    assert [request["gpu_id"] for request in asked] == [one.id for one in best]
-    assert {request["max_price"] for request in asked} == {"4"}
-    canned.say("/v1/gpus", page(busy))
-    assert_refused(ask("marketplace", "quote", *wanted), FAILED, "no GPU that fits is free")
+    done = ask("marketplace", "quote", *wanted, "--max-price", "1", "--count", "3")
+    assert_refused(done, FAILED, "2 GPUs match")
+    (request,) = [json.loads(body)["request"] for body in canned.sent]
+    assert (request["gpu_id"], request["count"], request["max_price"]) == ("", 3, "4")
+    assert request["where"] == f"{wanted[1]} price<=1"
+    few = refused.model_copy(update={"code": "too-few", "detail": "1 of the 3"})
+    canned.say("/v1/quotes", few.model_dump_json(), 409)
+    done = ask("marketplace", "quote", *wanted, "--format", "json")
+    assert (done.returncode, json.loads(done.stderr)["code"]) == (FAILED, "too-few")
 
 
 def test_a_search_goes_on_where_a_page_is_empty_but_not_for_ever(ask: Run, canned: Canned) -> None:

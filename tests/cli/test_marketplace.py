@@ -30,6 +30,8 @@ GPU_KEYS = [
     "name",
     "price_per_hour",
     "provider",
+    "reachable",
+    "reachable_until",
     "region",
     "reliability",
     "strategy",
@@ -133,6 +135,9 @@ def test_search(provider: User, gpu: dict[str, Any]) -> None:
         (["book", "--quote", "q-aaaaaaaaaa", "--gpu-id", "Shared"], "leave the other"),
         (["book", "--gpu-id", "Shared", "--duration", "5s", "--region", "us-west"], "names one"),
         (["book", "--gpu-id", "Shared", "--duration", "5s", "--where", "verified"], "names one"),
+        (["quote", "--gpu-id", "Shared", "--duration", "5s", "--count", "2"], "names one"),
+        (["quote", "--where", "verified", "--duration", "5s", "--count", "65"], "--count"),
+        (["book", "--quote", "q-aaaaaaaaaa", "--count", "2"], "leave the other"),
         (["book", "--quote", "q-aaaaaaaaaa", "--where", "verified"], "leave the other"),
     ],
     ids=" ".join,
@@ -285,7 +290,9 @@ def test_a_search_by_an_expression(provider: User) -> None:
     assert len(search(provider, *both)) == 1
 
 
-def test_where_nothing_matches_it_is_shown_what_excludes_how_many(provider: User) -> None:
+def test_where_nothing_matches_it_is_shown_what_excludes_how_many(
+    provider: User, buyer: User
+) -> None:
     register(provider, "Alone", "--region", "ap-south")
     wanted = "region=ap-south memory>=48 price<9"
     done = run_here(provider, "marketplace", "gpu", "list", "--where", wanted)
@@ -300,7 +307,7 @@ def test_where_nothing_matches_it_is_shown_what_excludes_how_many(provider: User
     assert hint.startswith("hint: without memory>=48, 1 of ")
 
     booked = ("marketplace", "book", "--where", wanted, "--duration", "5s", "--format", "json")
-    done = run_here(provider, *booked)
+    done = run_here(buyer, *booked)
     report = json.loads(done.stderr)
     assert (done.returncode, report["code"]) == (FAILED, "no-match")
     assert [one["condition"] for one in report["no_match"]["conditions"]] == wanted.split()

@@ -13,7 +13,7 @@ from web3 import Web3
 import permit2
 from aitbc.protocol.artifacts import load_artifact
 from aitbc.records import Records
-from checks import FAILED, USAGE, assert_refused
+from checks import CANCELLED, FAILED, USAGE, assert_refused
 from http_stub import Answer, serving
 from in_process import json_here, run_here
 from local_market import LocalMarket, User, open_market
@@ -135,6 +135,63 @@ def test_a_wallet_without_coin(market: LocalMarket, gpu_id: str, pay_by: str) ->
     assert (kept.booking_id, kept.fund_tx) == (booked["id"], booked["tx"])
     receipt = market.node.web3.eth.get_transaction_receipt(booked["tx"])
     assert receipt["from"] == market.relayer
+
+
+def book_two(*more: str) -> tuple[str, ...]:
+    wanted = ("--where", "name~Twin", "--count", "2", "--duration", "2s")
+    return ("marketplace", "book", *wanted, "--start", f"+{next(starts)}m", *more)
+
+
+@pytest.fixture(scope="module")
+def twins(market: LocalMarket) -> None:
+    provider = funded(market, "twins", money=0)
+    for name in ("Twin 1", "Twin 2"):
+        hardware = ("--memory", "24", "--cuda-version", "12.1", "--base-price", "36")
+        json_here(provider, "marketplace", "gpu", "register", "--name", name, *hardware)
+
+
+@pytest.mark.usefixtures("twins")
+def test_several_are_paid_in_one_transaction(market: LocalMarket) -> None:
+    buyer = funded(market, "two-at-once")
+    done = run_here(buyer, *book_two("--yes", "--format", "json"))
+    assert done.returncode == 0, done.stderr
+    booked = json.loads(done.stdout)
+    assert (booked["paid_by"], booked["approve_tx"] is not None) == ("allowance", True)
+    assert nonce(market, buyer) == 2
+    first, second = booked["bookings"]
+    assert first["gpu_id"] != second["gpu_id"]
+    assert done.stderr.count("You are about to book:") == 2
+    assert f"Lock {booked['amount']} TUSD" not in done.stderr
+    for one in (first, second):
+        shown = json_here(buyer, "booking", "show", one["id"])
+        assert shown["on_chain"]["state"] == "open"
+        assert shown["on_chain"]["remaining"] == one["amount"]
+    kept = {one.booking_id: one.fund_tx for one in Records(buyer.home).bookings()}
+    assert kept == {first["id"]: booked["tx"], second["id"]: booked["tx"]}
+
+
+@pytest.mark.usefixtures("twins")
+def test_several_that_were_quoted_are_asked_about_once(market: LocalMarket) -> None:
+    buyer = funded(market, "quoted-two")
+    ask = ("marketplace", "quote", "--where", "name~Twin", "--count", "2", "--duration", "2s")
+    quotes = json_here(buyer, *ask, "--start", f"+{next(starts)}m")
+    ids = [part for quote in quotes for part in ("--quote", quote["id"])]
+    done = buyer.run("marketplace", "book", *ids, stdin="n\n")
+    assert (done.returncode, done.stderr.count("[y/N]")) == (CANCELLED, 1)
+    assert all(quote["gpu_id"] in done.stderr for quote in quotes)
+    json_here(buyer, "marketplace", "book", *ids, "--yes")
+    done = run_here(buyer, "marketplace", "book", ids[0], ids[1], "--yes")
+    assert_refused(done, FAILED, "is paid already")
+
+
+@pytest.mark.usefixtures("twins")
+@pytest.mark.parametrize("wish", [["--relay"], ["--pay-by", "permit"]], ids=" ".join)
+def test_several_are_never_paid_by_signature(market: LocalMarket, wish: list[str]) -> None:
+    buyer = funded(market, "signs-" + "".join(wish))
+    done = run_here(buyer, *book_two("--yes", *wish))
+    assert_refused(done, USAGE, "is for one GPU")
+    broke = funded(market, "broke-two-" + "".join(wish), coin=0)
+    assert_refused(run_here(broke, *book_two("--yes")), FAILED, "no coin for gas")
 
 
 def test_a_wallet_with_coin_is_sent_for_only_if_it_asks(market: LocalMarket, gpu_id: str) -> None:

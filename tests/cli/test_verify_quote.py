@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from offers import HOUR, NOW, Offer
 from pydantic import ValidationError
 
-from aitbc.buying.quotes import CLOCK_TOLERANCE_SECONDS, verify_quote
+from aitbc.buying.quotes import CLOCK_TOLERANCE_SECONDS, verify_quote, verify_quotes
 from aitbc.errors import UntrustedMarket
 from aitbc.protocol.wire import SignedListing, SignedQuote
 from aitbc.signing import sign
@@ -127,6 +127,55 @@ def test_another_gpu_than_asked_for_is_refused() -> None:
     refused(other, "GPU of the listing")
     disguised = other.model_copy(update={"gpu_id": OFFER.request.gpu_id})
     refused(disguised, "GPU of the listing")
+
+
+def wanting(where: str, count: int = 1) -> Offer:
+    """An offer to whoever says what is wanted."""
+    offer = Offer()
+    changes = {"gpu_id": "", "where": where, "count": count}
+    offer.request = offer.request.model_copy(update=changes)
+    return offer
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "",
+        "memory>=24 cuda<13 region in us-west,us-east price<=0.05",
+        "reliability>0.9 verified",
+        f"name={OFFER.listing.name} strategy!=peak-maximizer provider={OFFER.listing.provider}",
+    ],
+)
+def test_a_gpu_that_is_what_was_wanted_is_accepted(where: str) -> None:
+    offer = wanting(where)
+    verify_quotes(offer.market, offer.request, [offer.quote()])
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["memory>24", "cuda>=13", "region=us-east", "model~H100", "id~zzz", "price<0.03", "name~x"],
+)
+def test_a_gpu_that_is_not_what_was_wanted_is_refused(condition: str) -> None:
+    offer = wanting(f"memory>=1 {condition}")
+    refused(offer.quote(), f"is not {condition}", offer)
+
+
+def test_several_quotes_are_of_different_gpus_in_the_order_of_their_salts() -> None:
+    offer = wanting("memory>=24", count=2)
+    salt, other = offer.request.salt, offer.listing.model_copy(update={"salt": 8})
+    first = offer.quote()
+    second = offer.quote(gpu=other, salt=salt + 1)
+    verify_quotes(offer.market, offer.request, [first, second])
+    for wrong, says in (
+        ([first], "salts"),
+        ([second, first], "salts"),
+        ([first, second, second], "salts"),
+        ([first, offer.quote(salt=salt + 1)], "number of GPUs"),
+        ([first, offer.quote(gpu=other, salt=salt + 1, minimum=2**80)], "minimum"),
+    ):
+        with pytest.raises(UntrustedMarket, match=says):
+            verify_quotes(offer.market, offer.request, wrong)
+    refused(offer.quote(salt=salt + 2), "salt", offer)
 
 
 def test_the_id_of_other_terms_is_refused() -> None:

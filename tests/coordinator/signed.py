@@ -25,6 +25,7 @@ _SETTINGS = (
     "maximum_seconds",
     "maximum_lead_seconds",
     "heartbeat_allowance",
+    "unreachable_seconds",
 )
 
 

@@ -85,7 +85,7 @@ class Buyer(Person):
             signed_at=int(time.time()),
         )
         signed = SignedQuoteRequest(request=request, signature=self.sign(request))
-        return self.coordinator.request_quote(signed)
+        return self.coordinator.request_quotes(signed).items[0]
 
     def fund(self, terms: Terms) -> str:
         escrow = self.escrow()

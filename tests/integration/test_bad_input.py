@@ -221,7 +221,8 @@ def test_expired_quote(token_market: LocalMarket, buyer: User, gpu_id: str) -> N
         )
 
 
-def _set(quote: dict[str, Any], *path: str, value: object) -> None:
+def _set(answer: dict[str, Any], *path: str, value: object) -> None:
+    (quote,) = answer["items"]
     for key in path[:-1]:
         quote = quote[key]
     quote[path[-1]] = value

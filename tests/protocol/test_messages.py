@@ -161,6 +161,8 @@ def test_eth_accounts_own_typed_data_agrees() -> None:
     data = {
         "buyer": request.buyer,
         "gpuId": request.gpu_id,
+        "where": request.where,
+        "count": request.count,
         "startsAt": request.starts_at,
         "duration": request.duration,
         "maxPrice": request.max_price,
@@ -171,6 +173,8 @@ def test_eth_accounts_own_typed_data_agrees() -> None:
         "QuoteRequest": [
             {"name": "buyer", "type": "address"},
             {"name": "gpuId", "type": "string"},
+            {"name": "where", "type": "string"},
+            {"name": "count", "type": "uint32"},
             {"name": "startsAt", "type": "uint32"},
             {"name": "duration", "type": "uint32"},
             {"name": "maxPrice", "type": "uint88"},

@@ -36,6 +36,16 @@ class TooSmall(CoordinatorError):
         self.details = {"minimum": minimum.model_dump(mode="json")}
 
 
+class Unmatched(CoordinatorError):
+    """No GPU, or too few, that are wanted and free; `why` is what the coordinator says of it."""
+
+    def __init__(
+        self, message: str, *, hint: str | None, status: int, problem: str, why: wire.NoMatch
+    ) -> None:
+        super().__init__(message, hint=hint, status=status, problem=problem)
+        self.why = why
+
+
 class Coordinator:
     """A connection to one coordinator. Methods raise CoordinatorError; see `errors`.
 
@@ -103,8 +113,8 @@ class Coordinator:
         query = {"region": region, "from": since, "until": until, "limit": limit}
         return self._get("market/hours", wire.RegionHourPage, query)
 
-    def request_quote(self, signed: wire.SignedQuoteRequest) -> wire.SignedQuote:
-        return self._send("POST", "quotes", signed, wire.SignedQuote)
+    def request_quotes(self, signed: wire.SignedQuoteRequest) -> wire.SignedQuotes:
+        return self._send("POST", "quotes", signed, wire.SignedQuotes)
 
     def quote(self, quote_id: str) -> wire.SignedQuote:
         return self._get(f"quotes/{quote_id}", wire.SignedQuote)
@@ -132,6 +142,9 @@ class Coordinator:
 
     def heartbeat(self, signed: SignedHeartbeat) -> wire.HeartbeatAnswer:
         return self._send("POST", "heartbeats", signed, wire.HeartbeatAnswer)
+
+    def presence(self, signed: wire.SignedPresence) -> wire.PresenceAnswer:
+        return self._send("POST", "presence", signed, wire.PresenceAnswer)
 
     def earnings(self, gpu_id: str) -> wire.Earnings:
         return self._get(f"gpus/{gpu_id}/earnings", wire.Earnings)
@@ -208,6 +221,10 @@ class Coordinator:
         words = problem.detail or problem.title
         if problem.minimum is not None:
             return TooSmall(words, hint=problem.hint, status=status, minimum=problem.minimum)
+        if problem.no_match is not None:
+            return Unmatched(
+                words, hint=problem.hint, status=status, problem=problem.code, why=problem.no_match
+            )
         return CoordinatorError(words, hint=problem.hint, status=status, problem=problem.code)
 
     def _unreachable(self, error: Exception) -> CoordinatorError:

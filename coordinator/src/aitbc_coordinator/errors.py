@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from aitbc.protocol.wire import SignedMinimum
+from aitbc.protocol.wire import NoMatch, SignedMinimum
 
 
 class Refusal(Exception):
@@ -18,6 +18,7 @@ class Refusal(Exception):
         self.hint = hint
         self.headers: Mapping[str, str] = {}
         self.minimum: SignedMinimum | None = None
+        self.no_match: NoMatch | None = None
 
 
 class Invalid(Refusal):
@@ -56,6 +57,14 @@ class TooSmall(Conflict):
     def __init__(self, detail: str, *, hint: str, minimum: SignedMinimum) -> None:
         super().__init__("too-small", detail, hint=hint)
         self.minimum = minimum
+
+
+class Unmatched(Conflict):
+    """No GPU, or too few, that are wanted and free; `why` is what excludes the others."""
+
+    def __init__(self, code: str, detail: str, *, hint: str, why: NoMatch) -> None:
+        super().__init__(code, detail, hint=hint)
+        self.no_match = why
 
 
 class TooManyRequests(Refusal):

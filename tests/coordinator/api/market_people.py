@@ -76,7 +76,8 @@ class People:
 
     def heartbeat(self) -> Request:
         request = self.quote()
-        quote = wire.SignedQuote.model_validate(self.send("POST", "/quotes", request.body).json())
+        answer = self.send("POST", "/quotes", request.body)
+        (quote,) = wire.SignedQuotes.model_validate(answer.json()).items
         event = Funded(
             block_number=1,
             block_hash="0x" + "b1" * 32,

@@ -64,6 +64,7 @@ def gpu(number: int, place: int) -> list[SQLModel]:
         cuda_minor=1,
         listed=True,
         idle_since=0,
+        reachable_until=2**32,
         digest=digest,
         **fields,
     )

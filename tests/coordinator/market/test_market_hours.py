@@ -43,7 +43,7 @@ def quote(client: TestClient, buyer: Wallet, gpu_id: str, **changes: Any) -> wir
     signed = quote_request(buyer, gpu_id, **changes)
     answer = client.post("/v1/quotes", json=signed.model_dump(mode="json"))
     assert answer.status_code == 201, answer.text
-    return wire.SignedQuote.model_validate(answer.json())
+    return wire.SignedQuotes.model_validate(answer.json()).items[0]
 
 
 def fund(context: Context, quoted: wire.SignedQuote) -> None:

@@ -31,7 +31,7 @@ def quote(client: TestClient, wallet: Callable[[], Wallet]) -> Callable[..., wir
         request = quote_request(wallet(), gpu_id, **changes).model_dump(mode="json")
         answer = client.post("/v1/quotes", json=request)
         assert answer.status_code == 201, answer.text
-        return wire.SignedQuote.model_validate(answer.json())
+        return wire.SignedQuotes.model_validate(answer.json()).items[0]
 
     return make
 

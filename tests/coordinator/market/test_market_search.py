@@ -11,7 +11,7 @@ from sqlalchemy import text
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.market import search, standing
+from aitbc_coordinator.market import reasons, search, standing
 from aitbc_coordinator.market.models import Delivery
 
 GPUS: list[dict[str, Any]] = [
@@ -207,7 +207,7 @@ def test_no_match_counts_prices_where_they_are_few(
         "region=us-west": (2, 2),
         "memory>=8": (0, 0),
     }
-    monkeypatch.setattr(search, "MAX_PRICED", len(GPUS) - 1)
+    monkeypatch.setattr(reasons, "MAX_PRICED", len(GPUS) - 1)
     assert excluded(find(client, where, limit=limit)) == {
         cheap: (None, 2),
         "region=us-west": (2, 2),
@@ -221,7 +221,7 @@ def test_a_search_that_has_not_seen_all_says_nothing_of_prices(
     client: TestClient, provider: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "MAX_BATCHES", 1)
-    monkeypatch.setattr(search, "MAX_PRICED", 1)
+    monkeypatch.setattr(reasons, "MAX_PRICED", 1)
     # The bounds of every price allow it.
     page = find(client, f"price<{wei(90)} memory<=48", limit=1)
     assert page.next_cursor is not None

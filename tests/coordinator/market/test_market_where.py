@@ -22,7 +22,7 @@ from aitbc_coordinator.market.models import Delivery, Gpu, Listing
 from aitbc_coordinator.market.standing import WINDOW_SECONDS
 from expressions import ADDRESSES, IDS, MODELS, NAMES, PRICES, wheres
 
-SCOPE = searches.in_scope(None)
+SCOPE = searches.in_scope(None, NOW)
 _times = st.sampled_from((NOW - WINDOW_SECONDS, NOW - WINDOW_SECONDS + 1, NOW))
 
 
@@ -59,6 +59,7 @@ def samples_of(draw: st.DrawFn, gpu_id: str) -> Sample:
         "listed": draw(st.integers(0, 4)) > 0,
         "reported_uuid": draw(st.none() | uuids),
         "reported_at": draw(_times),
+        "reachable_until": draw(st.sampled_from((NOW, NOW + 1))),
         "idle_since": draw(st.sampled_from((NOW, NOW - 40_000, NOW - 100_000))),
     }
     shares = st.tuples(_times, st.integers(1, 3), st.integers(0, 3))
@@ -141,7 +142,9 @@ def test_sql_and_the_expression_agree(
     with context.database.session() as session:
         set_up(session, market)
         listed = searches.find(session, [SCOPE], None, len(IDS))
-        assert {gpu.id for gpu in listed} == {gpu.row["id"] for gpu in market if gpu.row["listed"]}
+        offered = (gpu.row for gpu in market if gpu.row["listed"])
+        reachable = {row["id"] for row in offered if row["reachable_until"] > NOW}
+        assert {gpu.id for gpu in listed} == reachable
         gpus = views.gpu_views(context, session, listed)
         for where in asked:
             for one in where:

@@ -70,7 +70,7 @@ def ask(client: TestClient, signed: wire.SignedQuoteRequest, status: int) -> Any
 
 def quote(client: TestClient, buyer: Wallet, gpu_id: str, **changes: Any) -> wire.SignedQuote:
     request = quote_request(buyer, gpu_id, max_price=PRICE, **changes)
-    return wire.SignedQuote.model_validate(ask(client, request, 201))
+    return wire.SignedQuotes.model_validate(ask(client, request, 201)).items[0]
 
 
 def refusal(client: TestClient, buyer: Wallet, gpu_id: str, **changes: Any) -> wire.Problem:
@@ -138,7 +138,7 @@ def test_the_price_of_gas_moves_the_minimum_of_new_requests_alone(
     set_chain_time(NOW, 2 * GWEI)
     assert published(client).minimum.amount > MINIMUM
     repeated = ask(client, quote_request(buyer, gpu_id, max_price=PRICE), 200)
-    assert wire.SignedQuote.model_validate(repeated) == held
+    assert wire.SignedQuotes.model_validate(repeated).items == [held]
     later = {"starts_at": NOW + 10_000, "salt": 2}
     assert refusal(client, buyer, gpu_id, **later).code == "too-small"
     set_chain_time(NOW, GWEI // 2)

@@ -216,7 +216,7 @@ class World:
             max_price=COIN * 100,
             signed_at=self.context.now(),
         )
-        return wire.SignedQuote.model_validate(self.post("/quotes", request)).terms
+        return wire.SignedQuotes.model_validate(self.post("/quotes", request)).items[0].terms
 
     def fund(self, terms: Terms) -> Any:
         function = self.escrow.functions.fund(terms.abi_values())

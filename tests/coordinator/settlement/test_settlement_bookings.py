@@ -57,7 +57,7 @@ class Bookings:
             salt=next(self.salts),
             signed_at=self.clock.now,
         )
-        return wire.SignedQuote.model_validate(self.post("/quotes", request)).terms
+        return wire.SignedQuotes.model_validate(self.post("/quotes", request)).items[0].terms
 
     def apply(self, kind: type[EscrowEvent], **fields: Any) -> EscrowEvent:
         self.blocks += 1

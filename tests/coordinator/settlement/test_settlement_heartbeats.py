@@ -29,7 +29,7 @@ class Served:
         self.log_index = 0
         gpu = self.post("/gpus", listing(self.provider, gpu_uuid="GPU-1"))
         quote = self.post("/quotes", quote_request(self.buyer, gpu.json()["id"]))
-        self.terms = wire.SignedQuote.model_validate(quote.json()).terms
+        self.terms = wire.SignedQuotes.model_validate(quote.json()).items[0].terms
         self.id = self.terms.booking_id(context.market.domain)
         self.fund(self.terms)
         clock.now = self.terms.starts_at

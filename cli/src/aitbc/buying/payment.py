@@ -8,7 +8,7 @@ buyer signs for a booking is good for that id, or else needs the buyer's own tra
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from eth_account.signers.local import LocalAccount
@@ -30,13 +30,16 @@ from aitbc.protocol.wire import FundingRequest
 
 FUNDING_GAS = 200_000
 """More than any way of paying needs, an allowance before it included."""
+FURTHER_GAS = 60_000
+"""More than each further booking takes that is paid with it."""
 POLL_SECONDS = 0.5
 SILENCE_SECONDS = 300
 """How long after a booking's `fund_by` to wait for a block that says what became of it."""
 
 
-def read_means(escrow: Escrow, buyer: str) -> Means:
-    """What a wallet has, what others may take of it, and what its token can."""
+def read_means(escrow: Escrow, buyer: str, count: int = 1) -> Means:
+    """What a wallet has for `count` bookings, what others may take of it, what its token can."""
+    gas = FUNDING_GAS + (count - 1) * FURTHER_GAS
     holder, token, eth = Web3.to_checksum_address(buyer), escrow.token, escrow.web3.eth
     with node_call("the wallet was read"):
         return Means(
@@ -44,10 +47,11 @@ def read_means(escrow: Escrow, buyer: str) -> Means:
             balance=escrow.balance_of(holder),
             coin=int(eth.get_balance(holder)),
             # A base fee may double before a transaction is mined.
-            gas_cost=2 * int(eth.gas_price) * FUNDING_GAS,
+            gas_cost=2 * int(eth.gas_price) * gas,
             methods=payable_by(escrow),
             allowance=_allowance(token, holder, escrow.domain.escrow) if token else 0,
             permit2_allowance=_allowance(token, holder, PERMIT2) if token else 0,
+            count=count,
         )
 
 
@@ -66,9 +70,9 @@ def require_unpaid(escrow: Escrow, booking_id: str) -> None:
         )
 
 
-def require_open(terms: Terms) -> None:
-    """Refuses a quote whose time to be paid has passed."""
-    if time.time() >= terms.fund_by:
+def require_open(*bookings: Terms) -> None:
+    """Refuses quotes of which the time to be paid has passed."""
+    if time.time() >= min(terms.fund_by for terms in bookings):
         raise ChainError(
             "the quote has expired: nothing was paid",
             hint="ask for a new one with 'aitbc marketplace quote' or 'book'",
@@ -78,44 +82,56 @@ def require_open(terms: Terms) -> None:
 def approve(
     escrow: Escrow,
     account: LocalAccount,
-    terms: Terms,
+    bookings: Sequence[Terms],
     spender: str,
     on_sent: Callable[[str], None],
 ) -> Sent:
-    """Let a spender take exactly a booking's amount of the escrow's token."""
+    """Let a spender take exactly the amount of some bookings of the escrow's token."""
     if escrow.token is None:
         raise ChainError("the chain's own coin needs no approval")
-    require_open(terms)
+    require_open(*bookings)
     allowed, functions = Web3.to_checksum_address(spender), escrow.token.functions
     with node_call("the allowance was read"):
         standing = _allowance(escrow.token, account.address, allowed)
     if standing:
         # Some tokens refuse to change an allowance that is not zero.
         send(escrow, account, functions.approve(allowed, 0), on_sent=on_sent)
-        require_open(terms)
-    return send(escrow, account, functions.approve(allowed, terms.amount), on_sent=on_sent)
+        require_open(*bookings)
+    amount = sum(terms.amount for terms in bookings)
+    return send(escrow, account, functions.approve(allowed, amount), on_sent=on_sent)
 
 
 def fund(
-    escrow: Escrow, account: LocalAccount, terms: Terms, way: Own, on_sent: Callable[[str], None]
+    escrow: Escrow,
+    account: LocalAccount,
+    bookings: Sequence[Terms],
+    way: Own,
+    on_sent: Callable[[str], None],
 ) -> Sent:
-    """Lock a booking's amount, and check the event of it, whose id commits to all terms."""
-    require_open(terms)
-    value = terms.amount if escrow.token is None else 0
+    """Lock the amount of all bookings or of none, and check the events, whose ids commit to all
+    terms. Several can be paid from an allowance or with the coin only: see `ways.choose`."""
+    require_open(*bookings)
+    value = sum(terms.amount for terms in bookings) if escrow.token is None else 0
     with node_call("the payment was signed"):
-        function = _call(escrow, account, terms, way)
+        function = _call(escrow, account, bookings, way)
     sent = send(escrow, account, function, value=value, on_sent=on_sent)
-    booking_id = terms.booking_id(escrow.domain)
-    for event in escrow.events_of(sent.receipt["logs"]):
-        if isinstance(event, Funded) and event.booking_id == booking_id:
-            return sent
+    events = escrow.events_of(sent.receipt["logs"])
+    funded = {event.booking_id for event in events if isinstance(event, Funded)}
+    if all(terms.booking_id(escrow.domain) in funded for terms in bookings):
+        return sent
     raise UntrustedMarket(
-        f"transaction {sent.tx_hash} was mined, and did not fund the booking",
+        f"transaction {sent.tx_hash} was mined, and did not fund what it was to fund",
         hint="look the transaction up, and do not pay again into this escrow",
     )
 
 
-def _call(escrow: Escrow, account: LocalAccount, terms: Terms, way: Own) -> ContractFunction:
+def _call(
+    escrow: Escrow, account: LocalAccount, bookings: Sequence[Terms], way: Own
+) -> ContractFunction:
+    if len(bookings) > 1:
+        every: ContractFunction = escrow.functions.fundMany([t.abi_values() for t in bookings])
+        return every
+    (terms,) = bookings
     match way.method:
         case PayBy.PERMIT:
             return permit_call(escrow, account, terms)

@@ -13,6 +13,7 @@ from aitbc.protocol.ids import gpu_id, quote_id
 from aitbc.protocol.messages import Domain, Listing, Quote, QuoteRequest, Terms
 from aitbc.protocol.pricing import NO_HOUR, PRICING_VERSION, PricingInputs
 from aitbc.protocol.units import BPS, price_of
+from aitbc.protocol.where import parse, show_condition, unmet
 from aitbc.protocol.wire import Market, RegionHour, SignedListing, SignedMinimum, SignedQuote
 
 CLOCK_TOLERANCE_SECONDS = 300
@@ -31,13 +32,27 @@ class Check(NamedTuple):
         return bool(self.found == self.expected)
 
 
+def verify_quotes(market: Market, request: QuoteRequest, quotes: Sequence[SignedQuote]) -> None:
+    """As `verify_quote`, of all that a request is answered with: as many as it asks for, in the
+    order of their salts, each for another GPU."""
+    salts = [signed.terms.salt for signed in quotes]
+    _same("salts", salts, list(request.salts))
+    gpus = {_gpu_id(signed.gpu.listing) for signed in quotes}
+    _same("number of GPUs", len(gpus), request.count)
+    for signed in quotes:
+        verify_quote(market, request, signed)
+
+
 def verify_quote(market: Market, request: QuoteRequest, signed: SignedQuote) -> None:
     """Raises UntrustedMarket, saying what differs, unless a quote honestly answers a request.
 
     `market` is the pinned one, `request` what the buyer signed. Whether the quote is still open
-    is another question: see `fund_by` of its terms.
+    is another question: see `fund_by` of its terms. What of an expression only the coordinator
+    can know is not checked: see `where.unmet`.
     """
-    _same("GPU of the listing", _gpu_id(signed.gpu.listing), request.gpu_id)
+    if request.gpu_id:
+        _same("GPU of the listing", _gpu_id(signed.gpu.listing), request.gpu_id)
+    _verify_where(market, request, signed)
     _verify_request(market, request, signed)
     for check in own_checks(market, signed):
         _same(*check)
@@ -128,12 +143,21 @@ def _price_checks(signed: SignedQuote) -> Iterator[Check]:
     yield Check("factors", signed.price.factors, price.factors)
 
 
+def _verify_where(market: Market, request: QuoteRequest, signed: SignedQuote) -> None:
+    where = parse(request.where, market.decimals) if request.where else ()
+    condition = unmet(where, signed.gpu.listing, signed.price.per_hour)
+    if condition is not None:
+        wanted = show_condition(condition, market.decimals)
+        _refuse(f"GPU {signed.gpu_id} is not {wanted}, which was asked for")
+
+
 def _verify_request(market: Market, request: QuoteRequest, signed: SignedQuote) -> None:
     terms, per_hour = signed.terms, signed.price.per_hour
     if per_hour > request.max_price:
         _refuse(f"its price is {per_hour}, above the most you allow, {request.max_price}")
     _same("buyer", terms.buyer, request.buyer)
-    _same("salt", terms.salt, request.salt)
+    if terms.salt not in request.salts:
+        _refuse(f"its salt is {terms.salt}, which was not asked for")
     _same("duration", terms.ends_at - terms.starts_at, request.duration)
     _verify_times(market, request, terms)
 

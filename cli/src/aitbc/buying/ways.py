@@ -1,6 +1,6 @@
 """Which way a booking is paid: with what means, and who pays the gas. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aitbc.errors import ChainError, InvalidInput
 from aitbc.protocol.funding import PERMIT2, RELAYABLE, PayBy, RelayMethod
@@ -22,6 +22,8 @@ class Means:
     allowance: int = 0
     """What the escrow may take."""
     permit2_allowance: int = 0
+    count: int = 1
+    """How many bookings are to be paid at once."""
 
     @property
     def has_gas(self) -> bool:
@@ -68,14 +70,17 @@ def choose(
     Raises ChainError where these means cannot pay it, InvalidInput for a wish that no means fit.
     """
     _require_sense(market, means, wish)
+    if means.count > 1:
+        _require_own(means, wish)
+        means = replace(means, methods=means.methods & {PayBy.ALLOWANCE})
     if means.balance < amount:
         raise ChainError(
             f"not enough money: {means.buyer} has a balance of "
-            f"{_shown(means.balance, market)}, and the booking costs {_shown(amount, market)} "
-            "or more",
+            f"{_shown(means.balance, market)}, and {_what(means.count)} "
+            f"{_shown(amount, market)} or more",
             hint=f"send more {market.symbol} to that wallet, then try again",
         )
-    if wish.wants_relay(means):
+    if means.count == 1 and wish.wants_relay(means):
         relayed = _relayed(means, amount, wish, relays)
         if relayed is not None:
             return relayed
@@ -87,11 +92,31 @@ def choose(
         if own.spender == PERMIT2:
             whose, allowed = "Permit2's", means.permit2_allowance
         raise ChainError(
-            f"{whose} allowance is {_shown(allowed, market)}, and the booking costs "
+            f"{whose} allowance is {_shown(allowed, market)}, and {_what(means.count)} "
             f"{_shown(amount, market)} or more",
             hint="leave --no-approve out to allow exactly what it costs",
         )
     return own
+
+
+def _what(count: int) -> str:
+    return "the booking costs" if count == 1 else f"the {count} bookings cost"
+
+
+def _require_own(means: Means, wish: Wish) -> None:
+    """Several bookings are paid by the buyer's own transaction, so that all are or none."""
+    if wish.relay or wish.method not in {None, PayBy.ALLOWANCE}:
+        raise InvalidInput(
+            "a payment that is signed or relayed is for one GPU: several are paid in one "
+            "transaction of your own, all or none",
+            hint="leave --relay and --pay-by out, or book one GPU at a time",
+        )
+    if means.coin == 0 and means.methods:
+        raise ChainError(
+            f"{means.buyer} has no coin for gas, and several GPUs are paid in one transaction of "
+            "your own",
+            hint="send the wallet some coin of the chain, or book one GPU at a time",
+        )
 
 
 def _require_sense(market: Market, means: Means, wish: Wish) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from aitbc.cli import arguments
 from aitbc.cli.output import printable
+from aitbc.client import Unmatched
 from aitbc.errors import AitbcError, InvalidInput
 from aitbc.protocol.where import (
     FIELD_NAMES,
@@ -56,13 +57,15 @@ class InvalidWhere(InvalidInput):
 
 
 class NothingFits(AitbcError):
-    """No GPU is what a person looks for; it is shown which condition excludes how many."""
+    """Too few GPUs are what a person looks for; it is shown what excludes how many."""
 
-    code = "no-match"
-
-    def __init__(self, why: NoMatch | None) -> None:
-        super().__init__("no GPU fits", hint=advice(why))
-        if why is not None and why.conditions:
+    def __init__(self, refused: Unmatched) -> None:
+        why, self.code = refused.why, refused.problem or "no-match"
+        if why.taken or self.code != "no-match":
+            super().__init__(str(refused), hint=refused.hint)
+        else:
+            super().__init__("no GPU fits", hint=advice(why))
+        if why.conditions:
             self.excerpt = explanation(why)
             self.details = {"no_match": why.model_dump(mode="json")}
 

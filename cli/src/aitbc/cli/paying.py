@@ -1,7 +1,9 @@
 """The payment of a verified quote: what it is, in whose transaction, and what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from aitbc.buying.ways import Means, Own, Relayed, Way, Wish, choose
 from aitbc.cli import arguments
@@ -10,7 +12,9 @@ from aitbc.cli.views import quote_view
 from aitbc.errors import CoordinatorError
 from aitbc.protocol.funding import PayBy, RelayMethod
 from aitbc.protocol.ids import short_booking_id
-from aitbc.protocol.wire import FundingRequest
+from aitbc.protocol.messages import Terms
+from aitbc.protocol.units import format_amount
+from aitbc.protocol.wire import FundingRequest, SignedQuote
 from aitbc.records import HeldQuote, OwnBooking, Records
 
 SHOWN = ("gpu_id", "provider", "amount", "price_per_hour", "symbol", "starts_at", "ends_at")
@@ -24,13 +28,15 @@ SENDING: dict[PayBy | None, str] = {
 }
 
 
-def require_means(session: Session, buyer: str, amount: int, wish: Wish) -> Way:
-    """The way in which a wallet pays an amount. Raises ChainError where it cannot."""
+def require_means(session: Session, buyer: str, amount: int, wish: Wish, count: int = 1) -> Way:
+    """The way in which a wallet pays an amount for `count` bookings. Raises ChainError where it
+    cannot."""
     from aitbc.buying.payment import read_means
 
     with session.output.progress("checking the escrow and the wallet on the node"):
-        means = read_means(session.escrow, buyer)
-    return choose(means, amount, session.market, wish, _relays(session, means, wish))
+        means = read_means(session.escrow, buyer, count)
+    relays = _relays(session, means, wish) if count == 1 else ()
+    return choose(means, amount, session.market, wish, relays)
 
 
 def _relays(session: Session, means: Means, wish: Wish) -> tuple[RelayMethod, ...]:
@@ -47,20 +53,30 @@ def _relays(session: Session, means: Means, wish: Wish) -> tuple[RelayMethod, ..
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One quote, to be paid as the buyer wishes."""
+    """Quotes of one buyer, to be paid at once as the buyer wishes: all of them, or none."""
 
     session: Session
-    held: HeldQuote
+    quotes: Sequence[HeldQuote]
     wish: Wish
+
+    @property
+    def bookings(self) -> list[Terms]:
+        return [held.quote.terms for held in self.quotes]
+
+    @property
+    def amount(self) -> int:
+        return sum(terms.amount for terms in self.bookings)
 
     def make(self) -> None:
         """Check, show, ask, pay and report. Raises AitbcError."""
         from aitbc.buying.payment import require_open, require_unpaid
 
-        session, terms = self.session, self.held.quote.terms
-        require_open(terms)
-        way = require_means(session, terms.buyer, terms.amount, self.wish)
-        require_unpaid(session.escrow, self.held.quote.booking_id)
+        session, bookings = self.session, self.bookings
+        require_open(*bookings)
+        buyer, count = bookings[0].buyer, len(bookings)
+        way = require_means(session, buyer, self.amount, self.wish, count)
+        for held in self.quotes:
+            require_unpaid(session.escrow, held.quote.booking_id)
         self._ask(way)
         if isinstance(way, Relayed):
             self._report(way.method, self._relay(way), relayed=True)
@@ -70,21 +86,25 @@ class Payment:
 
     def _ask(self, way: Way) -> None:
         market, output = self.session.market, self.session.output
-        price = arguments.shown_amount(self.held.quote.terms.amount, market)
-        shown = quote_view(self.held.quote, market)
-        del shown["factors"]
-        shown["escrow"] = market.escrow
-        if isinstance(way, Relayed):
-            shown["sent_by"] = "the coordinator, with your signature for this booking only"
-            shown["gas_paid_by"] = "the coordinator"
-        else:
-            shown["sent_by"] = SENDING[way.method]
-            shown["gas_paid_by"] = "you"
-        output.summary("You are about to book:", shown)
+        price = arguments.shown_amount(self.amount, market)
+        for held in self.quotes:
+            shown = quote_view(held.quote, market)
+            del shown["factors"]
+            output.summary("You are about to book:", shown)
+        output.summary("The payment:", {"amount": price, **self._shown(way)})
         if isinstance(way, Own) and way.spender is not None:
             who = "the escrow" if way.spender == market.escrow else "Permit2"
             output.note(f"First {who} is allowed to take exactly {price}.")
         output.confirm(f"Lock {price} in the escrow?")
+
+    def _shown(self, way: Way) -> dict[str, str]:
+        if isinstance(way, Relayed):
+            sent_by = "the coordinator, with your signature for this booking only"
+            gas_paid_by = "the coordinator"
+        else:
+            sent_by, gas_paid_by = SENDING[way.method], "you"
+        escrow = self.session.market.escrow
+        return {"escrow": escrow, "sent_by": sent_by, "gas_paid_by": gas_paid_by}
 
     def _approve(self, way: Own) -> str | None:
         from aitbc.buying.payment import approve
@@ -92,12 +112,12 @@ class Payment:
         session, output = self.session, self.session.output
         if way.spender is None:
             return None
-        escrow, account, terms = session.escrow, session.account, self.held.quote.terms
+        escrow, account = session.escrow, session.account
         with output.progress("approving"):
             return approve(
                 escrow,
                 account,
-                terms,
+                self.bookings,
                 way.spender,
                 lambda tx_hash: output.note(f"approval sent: {tx_hash}"),
             ).tx_hash
@@ -115,12 +135,12 @@ class Payment:
             self._warn("do not pay again")
 
         with output.progress("paying"):
-            return fund(escrow, account, self.held.quote.terms, way, sent).tx_hash
+            return fund(escrow, account, self.bookings, way, sent).tx_hash
 
     def _relay(self, way: Relayed) -> str:
         from aitbc.buying.payment import await_funding, sign_for_relay
 
-        session, output, terms = self.session, self.session.output, self.held.quote.terms
+        session, output, (terms,) = self.session, self.session.output, self.bookings
         escrow, account = session.escrow, session.account
         request, since = sign_for_relay(escrow, account, terms, way.method)
         # From here on the coordinator may use the signature, whatever it answers.
@@ -151,21 +171,21 @@ class Payment:
         output.note("payment signed, and handed to the coordinator")
 
     def _warn(self, what: str) -> None:
+        first = self.quotes[0].quote.booking_id
         self.session.output.note(
-            f"if this is interrupted, {what}: look it up with 'aitbc booking show "
-            f"{self.held.quote.booking_id}'"
+            f"if this is interrupted, {what}: look it up with 'aitbc booking show {first}'"
         )
 
     def _remember(self, tx_hash: str | None) -> None:
-        quote = self.held.quote
-        booking = OwnBooking(
-            domain=self.session.market.domain,
-            booking_id=quote.booking_id,
-            gpu_id=quote.gpu_id,
-            terms=quote.terms,
-            fund_tx=tx_hash,
-        )
-        Records(self.session.home).keep_booking(booking)
+        for held in self.quotes:
+            booking = OwnBooking(
+                domain=self.session.market.domain,
+                booking_id=held.quote.booking_id,
+                gpu_id=held.quote.gpu_id,
+                terms=held.quote.terms,
+                fund_tx=tx_hash,
+            )
+            Records(self.session.home).keep_booking(booking)
 
     def _report(
         self,
@@ -175,20 +195,27 @@ class Payment:
         relayed: bool = False,
         approve_tx: str | None = None,
     ) -> None:
-        quote = self.held.quote
+        booked = [self._booked(held.quote) for held in self.quotes]
+        paid = {
+            "paid_by": None if method is None else method.value,
+            "relayed": relayed,
+            "approve_tx": approve_tx,
+            "tx": tx_hash,
+        }
+        if len(booked) == 1:
+            self.session.output.record({**booked[0], **paid})
+        else:
+            total = format_amount(self.amount, self.session.market.decimals)
+            self.session.output.record({"amount": total, **paid, "bookings": booked})
+        follow = " or ".join(f"aitbc booking watch {one['short_id']}" for one in booked)
+        self.session.output.hint(f"follow it: {follow}")
+
+    def _booked(self, quote: SignedQuote) -> dict[str, Any]:
         quoted = quote_view(quote, self.session.market)
-        short_id = short_booking_id(quote.booking_id)
-        self.session.output.record(
-            {
-                "id": quote.booking_id,
-                "short_id": short_id,
-                "quote_id": quote.id,
-                "buyer": quote.terms.buyer,
-                **{key: quoted[key] for key in SHOWN},
-                "paid_by": None if method is None else method.value,
-                "relayed": relayed,
-                "approve_tx": approve_tx,
-                "tx": tx_hash,
-            }
-        )
-        self.session.output.hint(f"follow it: aitbc booking watch {short_id}")
+        return {
+            "id": quote.booking_id,
+            "short_id": short_booking_id(quote.booking_id),
+            "quote_id": quote.id,
+            "buyer": quote.terms.buyer,
+            **{key: quoted[key] for key in SHOWN},
+        }

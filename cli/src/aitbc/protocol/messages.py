@@ -6,12 +6,12 @@ Times are UTC seconds, money is base units.
 """
 
 from functools import cache, lru_cache
-from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Protocol, Self, get_args, get_origin
 
 from eth_abi import abi as eth_abi
 from eth_account.messages import SignableMessage
 from eth_utils.crypto import keccak
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
@@ -28,6 +28,7 @@ from aitbc.protocol.types import (
     Timestamp,
     Uint32,
 )
+from aitbc.protocol.where import MAX_CHARS
 
 _DOMAIN_TYPE = [
     {"name": "name", "type": "string"},
@@ -218,6 +219,9 @@ class SettleEach(Message):
     completions: tuple[Completion, ...]
 
 
+GpuUuid = Annotated[Text, Field(max_length=64, pattern=r"^[A-Za-z0-9-]*$")]
+
+
 class Listing(Message):
     """A provider offers one GPU. `version` grows by one with each change; prices are per hour."""
 
@@ -226,7 +230,7 @@ class Listing(Message):
     version: Uint32
     name: Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[\w .:+()#/-]+$")]
     model: Annotated[Text, Field(max_length=96, pattern=r"^[\w .:+()#/-]*$")]
-    gpu_uuid: Annotated[Text, Field(max_length=64, pattern=r"^[A-Za-z0-9-]*$")]
+    gpu_uuid: GpuUuid
     memory_gib: Annotated[Uint32, Field(ge=1, le=4096)]
     cuda_version: Annotated[Text, Field(pattern=r"^[1-9][0-9]?\.[0-9]{1,2}$")]
     region: Annotated[Text, Field(min_length=1, max_length=32)]
@@ -252,23 +256,64 @@ class Unlisting(Message):
 
 
 class SessionGrant(Message):
-    """A provider's wallet lets a key on the GPU host send heartbeats until `expires_at`."""
+    """A provider's wallet lets a key on the GPU host speak for it until `expires_at`."""
 
     provider: Address
     session_key: Address
     expires_at: Timestamp
 
 
+MAX_SIGHTINGS = 256
+"""How many GPUs one message vouches for at most."""
+
+
+class Sighting(Message):
+    """A GPU that a machine serves. `gpu_uuid` is what its driver names it, empty where it is mute."""
+
+    gpu_id: Annotated[Text, Field(min_length=1, max_length=16)]
+    gpu_uuid: GpuUuid
+
+
+class Presence(Message):
+    """A provider's machine is up at `signed_at`, and serves these GPUs."""
+
+    provider: Address
+    gpus: Annotated[tuple[Sighting, ...], Field(min_length=1, max_length=MAX_SIGHTINGS)]
+    signed_at: Timestamp
+
+
+MAX_COUNT = 64
+"""How many GPUs one request asks for at most."""
+
+
 class QuoteRequest(Message):
-    """A buyer asks for a GPU. `starts_at` 0 means as soon as possible; `max_price` is per hour."""
+    """A buyer asks for one GPU by its id, or for `count` of those that an expression means.
+
+    Without a `gpu_id`, an empty `where` means any GPU. Prices in it are decimals of the market's
+    money, and are compared with the price that is quoted. `starts_at` 0 means as soon as
+    possible; `max_price` is per hour and GPU.
+    """
 
     buyer: Address
-    gpu_id: Annotated[Text, Field(min_length=3, max_length=16)]
+    gpu_id: Annotated[Text, Field(max_length=16)]
+    where: Annotated[Text, Field(max_length=MAX_CHARS)] = ""
+    count: Annotated[Uint32, Field(ge=1, le=MAX_COUNT)] = 1
     starts_at: Timestamp
     duration: Annotated[Uint32, Field(gt=0)]
     max_price: Amount
     salt: Salt
     signed_at: Timestamp
+
+    @model_validator(mode="after")
+    def _names_or_describes(self) -> Self:
+        if self.gpu_id and (self.where or self.count > 1):
+            raise ValueError("gpu_id names one GPU: leave where empty, and count 1")
+        return self
+
+    @property
+    def salts(self) -> tuple[int, ...]:
+        """What the terms of the quotes have as their salts, in the order of the quotes."""
+        return tuple((self.salt + i) % 2**64 for i in range(self.count))
 
 
 class Quote(Message):

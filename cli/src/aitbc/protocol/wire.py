@@ -10,6 +10,7 @@ from aitbc.protocol.messages import (
     Domain,
     Listing,
     Minimum,
+    Presence,
     QuoteRequest,
     Receipt,
     Terms,
@@ -63,6 +64,9 @@ class Market(Wire):
     maximum_seconds: int
     maximum_lead_seconds: int = Field(description="How far ahead a booking may start")
     heartbeat_allowance: int = Field(description="Longest stretch that one heartbeat may cover")
+    unreachable_seconds: int = Field(
+        description="A GPU whose machine was not heard for so long leaves the market"
+    )
     relays: tuple[RelayMethod, ...] = Field(
         (), description="Fundings that the coordinator sends for buyers, and pays the gas of"
     )
@@ -102,7 +106,10 @@ class Gpu(Wire):
     listed: bool
     current_price: Price = Field(description="Of an hour that starts as soon as possible")
     free_from: Timestamp = Field(description="Earliest second from which it is not reserved")
-    last_seen: Timestamp | None = Field(description="Last heartbeat of its provider")
+    last_seen: Timestamp | None = Field(description="When its provider's machine was last heard")
+    reachable_until: Timestamp = Field(
+        description="From then on it is out of the market, unless its machine is heard before"
+    )
     reliability_bps: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
         description="Delivered share of the seconds that were booked, in the bookings that closed "
         "in the last 30 days; none without such a booking"
@@ -124,10 +131,13 @@ class Exclusion(Wire):
 
 
 class NoMatch(Wire):
-    """Why a search finds nothing: of so many GPUs, what each of its conditions excludes."""
+    """Why nothing is found: of so many GPUs, what each of the conditions excludes."""
 
     searched: int
     conditions: list[Exclusion]
+    taken: int | None = Field(
+        0, description="GPUs that match, and are reserved in the time that was asked for"
+    )
 
 
 class GpuPage(Wire):
@@ -179,6 +189,12 @@ class SignedQuote(Wire):
     price: Price
     minimum: Amount = Field(description="Least amount worth settling then; 0 where not counted")
     signature: Signature
+
+
+class SignedQuotes(Wire):
+    """The answer to a request: as many quotes as it asks for, each for another GPU."""
+
+    items: list[SignedQuote]
 
 
 class SignedMinimum(Wire):
@@ -243,6 +259,17 @@ class BookingPage(Wire):
     next_cursor: str | None
 
 
+class SignedPresence(Wire):
+    presence: Presence
+    signature: Signature = Field(description="By a session key of the provider")
+
+
+class PresenceAnswer(Wire):
+    """What the provider's machine learns: how long its GPUs stay on the market without it."""
+
+    reachable_until: Timestamp
+
+
 class SignedReceipt(Wire):
     """The attester's receipt: with it a provider claims without any coordinator."""
 
@@ -297,3 +324,4 @@ class Problem(BaseModel):
     detail: str
     hint: str | None = None
     minimum: SignedMinimum | None = Field(None, description="Of `too-small`: what it rests on")
+    no_match: NoMatch | None = Field(None, description="Of `no-match` and `too-few`: why")

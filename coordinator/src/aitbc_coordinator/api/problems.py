@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aitbc.protocol.wire import Problem, SignedMinimum
+from aitbc.protocol.wire import NoMatch, Problem, SignedMinimum
 from aitbc_coordinator import logs
 from aitbc_coordinator.errors import Refusal
 
@@ -31,6 +31,7 @@ def problem(
     *,
     hint: str | None = None,
     minimum: SignedMinimum | None = None,
+    no_match: NoMatch | None = None,
     headers: Any = None,
 ) -> Response:
     """An error as a response. `detail` and `hint` are one line each."""
@@ -41,6 +42,7 @@ def problem(
         detail=" ".join(detail.split()),
         hint=hint,
         minimum=minimum,
+        no_match=no_match,
     )
     content = body.model_dump_json(exclude_none=True)
     return Response(content, status_code=status, media_type=PROBLEM_TYPE, headers=headers)
@@ -54,6 +56,7 @@ def refusal(error: Refusal) -> Response:
         error.detail,
         hint=error.hint,
         minimum=error.minimum,
+        no_match=error.no_match,
         headers=dict(error.headers),
     )
 

@@ -169,45 +169,60 @@ def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.Signe
 @router.post(
     "/quotes",
     status_code=HTTPStatus.CREATED,
-    summary="Ask for a quote, which holds the GPU",
+    summary="Ask for quotes, which hold the GPUs",
     responses={
-        200: {"model": wire.SignedQuote, "description": "The same request was quoted before"},
+        200: {"model": wire.SignedQuotes, "description": "The same request was quoted before"},
         **declare(
             {
                 403: SIGNED,
                 404: ("unknown-gpu",),
-                409: ("not-listed", "taken", "too-expensive", "too-small", "salt-reused"),
-                422: ("too-short", "too-long", "starts-too-soon", "starts-too-late"),
+                409: (
+                    "not-listed",
+                    "unreachable",
+                    "taken",
+                    "no-match",
+                    "too-few",
+                    "too-expensive",
+                    "too-small",
+                    "salt-reused",
+                ),
+                422: (
+                    "invalid-where",
+                    "too-short",
+                    "too-long",
+                    "starts-too-soon",
+                    "starts-too-late",
+                ),
             }
         ),
     },
 )
 def make_quote(
     signed: QuoteRequestBody, context: ContextDependency, response: Response
-) -> wire.SignedQuote:
-    """The GPU is held until `terms.fund_by`: fund the terms in the escrow before that.
+) -> wire.SignedQuotes:
+    """Of the GPU that is named, or of the best `count` that `where` means: all of them or none.
 
-    `starts_at` 0 means as soon as possible, which is when the quote expires. The price comes
-    with its inputs, from which anybody recomputes it. Sending the same request again returns
-    the same quote; each further request needs another `salt`.
+    Each is held until `terms.fund_by`: fund the terms in the escrow before that. `starts_at` 0
+    means as soon as possible, which is when the quotes expire. A price comes with its inputs,
+    from which anybody recomputes it. Sending the same request again returns the same quotes;
+    each further request needs other salts: the i-th quote's is `salt` + i, modulo 2^64.
     """
 
-    def work(session: Session) -> tuple[wire.SignedQuote, bool]:
-        quote, created = quotes.make(context, session, signed)
-        return views.quote_view(session, quote), created
+    def work(session: Session) -> tuple[wire.SignedQuotes, bool]:
+        return quotes.make(context, session, signed)
 
     try:
-        quote, created = context.database.transact(work)
+        made, created = context.database.transact(work)
     except IntegrityError as error:
         raise quotes.taken(signed.request.gpu_id) from error
-    return _made(response, quote, created=created)
+    return _made(response, made, created=created)
 
 
 @router.get("/quotes/{quote_id}", summary="A quote", responses=declare({404: ("unknown-quote",)}))
 def get_quote(quote_id: QuoteId, context: ContextDependency) -> wire.SignedQuote:
     """A quote as it was signed, whether or not it is still valid."""
     with context.database.read() as session:
-        return views.quote_view(session, quotes.get(session, quote_id))
+        return views.quote_views(session, [quotes.get(session, quote_id)]).items[0]
 
 
 def _made(response: Response, body: Made, *, created: bool) -> Made:

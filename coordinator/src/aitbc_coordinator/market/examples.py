@@ -39,7 +39,9 @@ UNLISTING: dict[str, Any] = {
 QUOTE_REQUEST: dict[str, Any] = {
     "request": {
         "buyer": _BUYER,
-        "gpu_id": "g-7k3m9q",
+        "gpu_id": "",
+        "where": 'memory>=24 model~"A100" price<0.8',
+        "count": 1,
         "starts_at": 0,
         "duration": 3600,
         "max_price": "60000",

@@ -59,6 +59,7 @@ def register(context: Context, session: Session, signed: wire.SignedListing) -> 
     gpu = Gpu(
         id=gpu_id,
         idle_since=context.now(),
+        reachable_until=context.now() + context.settings.first_presence_seconds,
         version=listing.version,
         digest=digest,
         listed=True,

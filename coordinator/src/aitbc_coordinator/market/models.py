@@ -53,8 +53,10 @@ class Gpu(SQLModel, table=True):
     unlisted_at: int | None = Field(default=None, sa_type=BigInteger)
     """When the newest unlisting was signed: no listing from before brings the GPU back."""
     last_seen: int | None = Field(default=None, sa_type=BigInteger)
+    reachable_until: int = Field(sa_type=BigInteger)
+    """From then on it is not offered, unless its provider's machine is heard before."""
     reported_uuid: str | None = None
-    """The UUID that its provider's machine named last, in a heartbeat's telemetry."""
+    """The UUID that its provider's machine named last."""
     reported_at: int | None = Field(default=None, sa_type=BigInteger)
     idle_since: int = Field(sa_type=BigInteger)
 

@@ -2,16 +2,16 @@
 
 from sqlmodel import Session
 
-from aitbc.protocol import ids, messages, pricing, units, wire
+from aitbc.protocol import ids, messages, units, wire
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.errors import Conflict, Invalid, Missing
-from aitbc_coordinator.market import listings, repository, worth
+from aitbc_coordinator.market import listings, matching, repository, views, worth
+from aitbc_coordinator.market.matching import Offer
 from aitbc_coordinator.market.models import Gpu, Quote, Reservation
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
-from aitbc_coordinator.market.state import MarketState
-from aitbc_coordinator.market.views import free_from, signed_listing
+from aitbc_coordinator.market.views import Span
 
 LAST_SECOND = 2**32 - 1
 
@@ -24,63 +24,73 @@ def get(session: Session, quote_id: str) -> Quote:
     return quote
 
 
-def make(context: Context, session: Session, signed: wire.SignedQuoteRequest) -> tuple[Quote, bool]:
-    """Hold a GPU and quote it. Returns the quote, and whether this made it."""
+def make(
+    context: Context, session: Session, signed: wire.SignedQuoteRequest
+) -> tuple[wire.SignedQuotes, bool]:
+    """Hold what a request asks for, all of it or nothing, and quote it.
+
+    Returns the quotes, and whether this made them.
+    """
     request = signed.request
     require_signer(context, request, signed.signature, request.buyer)
     # The lock comes first: what is read behind it stays true until the GPU is held.
-    gpu = listings.get(session, request.gpu_id, lock=True)
-    earlier = repository.quote_with_salt(session, request.buyer, request.salt)
-    if earlier is not None:
-        return _repeated(earlier, request), False
+    named = listings.get(session, request.gpu_id, lock=True) if request.gpu_id else None
+    earlier = repository.quotes_with_salts(session, request.buyer, request.salts)
+    if earlier:
+        return views.quote_views(session, _repeated(earlier, request)), False
     require_fresh(context, request.signed_at)
     context.wallets.spend(request.buyer)
-    if not gpu.listed:
-        raise Conflict(
-            "not-listed",
-            f"GPU {gpu.id} is off the market",
-            hint="choose another: aitbc marketplace gpu list",
-        )
-    now = context.now()
-    starts_at = _start(context, request, now)
-    _require_free(session, gpu, starts_at, request.duration)
-    quote = _priced(context, session, gpu, signed, now=now, starts_at=starts_at)
-    repository.add(session, quote)
-    repository.add(
-        session,
-        Reservation(
-            gpu_id=gpu.id,
-            quote_id=quote.id,
-            starts_at=quote.starts_at,
-            ends_at=quote.ends_at,
-            held_until=quote.fund_by,
-        ),
-    )
-    return quote, True
+    span = _span(context, request)
+    if named is None:
+        offers = matching.match(context, session, request, span)
+    else:
+        offers = [_offer(context, session, named, request, span)]
+    least = worth.minimum(context, session)
+    quotes = [
+        _quote(context, signed, offer, salt, least)
+        for offer, salt in zip(offers, request.salts, strict=True)
+    ]
+    repository.delete_lapsed(session, [quote.gpu_id for quote in quotes], chain_time(session))
+    repository.add(session, *quotes)
+    repository.add(session, *map(_hold, quotes))
+    return views.quote_views(session, quotes), True
 
 
 def taken(gpu_id: str, free: int | None = None) -> Conflict:
     """The refusal of a GPU that is reserved; `free` is when the wanted duration would fit."""
+    what = f"GPU {gpu_id} is" if gpu_id else "others were quicker: what you ask for is"
     when = "" if free is None else f": it is free from {free} (UTC seconds)"
     return Conflict(
         "taken",
-        f"GPU {gpu_id} is reserved in that time{when}",
+        f"{what} reserved in that time{when}",
         hint="choose another start, or another GPU",
     )
 
 
-def _repeated(quote: Quote, request: messages.QuoteRequest) -> Quote:
-    if messages.QuoteRequest.model_validate_json(quote.request) != request:
-        raise Conflict(
-            "salt-reused",
-            f"salt {request.salt} already stands for another request of yours",
-            hint="draw a new random salt",
-        )
-    return quote
+def _unreachable(gpu: Gpu) -> Conflict:
+    heard = "never" if gpu.last_seen is None else f"last at {gpu.last_seen} (UTC seconds)"
+    return Conflict(
+        "unreachable",
+        f"the machine of GPU {gpu.id} was heard {heard}: it may not be there",
+        hint="choose another; it comes back by itself once 'aitbc provider serve' runs there",
+    )
 
 
-def _start(context: Context, request: messages.QuoteRequest, now: int) -> int:
-    settings = context.settings
+def _repeated(earlier: dict[int, Quote], request: messages.QuoteRequest) -> list[Quote]:
+    """The quotes that the same request was answered with."""
+    for salt, quote in earlier.items():
+        if messages.QuoteRequest.model_validate_json(quote.request) != request:
+            raise Conflict(
+                "salt-reused",
+                f"salt {salt} already stands for another request of yours",
+                hint="draw a new random salt",
+            )
+    return [earlier[salt] for salt in request.salts]
+
+
+def _span(context: Context, request: messages.QuoteRequest) -> Span:
+    """When the booking is. Raises Invalid where it cannot be then."""
+    settings, now = context.settings, context.now()
     if request.duration < settings.minimum_seconds:
         raise Invalid(
             "too-short",
@@ -109,55 +119,59 @@ def _start(context: Context, request: messages.QuoteRequest, now: int) -> int:
             f"a booking can start until {latest} (UTC seconds), not at {starts_at}",
             hint="ask for an earlier start",
         )
-    return starts_at
+    return Span(starts_at, starts_at + request.duration)
 
 
-def _require_free(session: Session, gpu: Gpu, starts_at: int, duration: int) -> None:
+def _offer(
+    context: Context, session: Session, gpu: Gpu, request: messages.QuoteRequest, span: Span
+) -> Offer:
+    """The GPU that a request names. Raises Conflict where it is not to be had."""
+    if not gpu.listed:
+        raise Conflict(
+            "not-listed",
+            f"GPU {gpu.id} is off the market",
+            hint="choose another: aitbc marketplace gpu list",
+        )
+    if gpu.reachable_until <= context.now():
+        raise _unreachable(gpu)
     now = chain_time(session)
-    repository.delete_lapsed(session, gpu.id, now)
-    standing = repository.reservations(session, [gpu.id], starts_at, now)
-    free = free_from(starts_at, duration, standing)
-    if free != starts_at:
+    standing = repository.reservations(session, [gpu.id], span.starts_at, now)
+    free = views.free_from(span.starts_at, request.duration, standing)
+    if free != span.starts_at:
         raise taken(gpu.id, free)
-
-
-def _priced(
-    context: Context,
-    session: Session,
-    gpu: Gpu,
-    signed: wire.SignedQuoteRequest,
-    *,
-    now: int,
-    starts_at: int,
-) -> Quote:
-    request = signed.request
-    listing = signed_listing(repository.listings(session, [gpu.digest])[gpu.digest]).listing
-    ends_at = starts_at + request.duration
-    state = MarketState.read(session, [gpu], now=now, starts_at=starts_at, ends_at=ends_at)
-    inputs = state.inputs(gpu, listing)
-    price = pricing.price(inputs)
-    amount = units.price_of(price.per_hour, request.duration)
-    if price.per_hour > request.max_price or amount > units.MAX_AMOUNT:
+    [offer] = matching.offers(context, session, [gpu], span)
+    if offer.price.per_hour > request.max_price or offer.amount > units.MAX_AMOUNT:
         raise Conflict(
             "too-expensive",
-            f"GPU {gpu.id} costs {price.per_hour} base units an hour, in all {amount}: "
-            f"your limit is {request.max_price} an hour",
+            f"GPU {gpu.id} costs {offer.price.per_hour} base units an hour, in all "
+            f"{offer.amount}: your limit is {request.max_price} an hour",
             hint="raise the limit, or choose another GPU or time",
         )
-    minimum = worth.require_worth(context, session, amount, price.per_hour)
+    return offer
+
+
+def _quote(
+    context: Context,
+    signed: wire.SignedQuoteRequest,
+    offer: Offer,
+    salt: int,
+    least: messages.Minimum,
+) -> Quote:
+    gpu, inputs, price = offer
+    worth.require_worth(context, least, offer.amount, price.per_hour)
     terms = Terms(
-        buyer=request.buyer,
+        buyer=signed.request.buyer,
         provider=gpu.provider,
-        amount=amount,
-        fund_by=now + context.settings.quote_seconds,
-        starts_at=starts_at,
-        ends_at=ends_at,
+        amount=offer.amount,
+        fund_by=context.now() + context.settings.quote_seconds,
+        starts_at=inputs.starts_at,
+        ends_at=inputs.ends_at,
         listing=gpu.digest,
-        salt=request.salt,
+        salt=salt,
     )
     booking_id = terms.booking_id(context.market.domain)
     commitment = messages.Quote(
-        booking_id=booking_id, price=price.per_hour, pricing=inputs.digest(), minimum=minimum
+        booking_id=booking_id, price=price.per_hour, pricing=inputs.digest(), minimum=least.amount
     )
     return Quote(
         id=ids.quote_id(booking_id),
@@ -172,8 +186,18 @@ def _priced(
         terms=terms.model_dump_json(),
         inputs=inputs.model_dump_json(),
         price=price.model_dump_json(),
-        minimum=minimum,
+        minimum=least.amount,
         signature=context.attester.sign(commitment),
-        request=request.model_dump_json(),
+        request=signed.request.model_dump_json(),
         request_signature=signed.signature,
+    )
+
+
+def _hold(quote: Quote) -> Reservation:
+    return Reservation(
+        gpu_id=quote.gpu_id,
+        quote_id=quote.id,
+        starts_at=quote.starts_at,
+        ends_at=quote.ends_at,
+        held_until=quote.fund_by,
     )

@@ -26,10 +26,10 @@ _BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
 
 
 def add(
-    session: Session, row: Gpu | Listing | Quote | RegionHour | Reservation | Unlisting
+    session: Session, *rows: Gpu | Listing | Quote | RegionHour | Reservation | Unlisting
 ) -> None:
-    """Insert a row now, so that what the database refuses is raised here."""
-    session.add(row)
+    """Insert rows now, so that what the database refuses is raised here."""
+    session.add_all(rows)
     session.flush()
 
 
@@ -38,6 +38,12 @@ def find_gpu(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu | None
     if _ID.fullmatch(gpu_id) is None:
         return None
     return session.get(Gpu, gpu_id, with_for_update=lock)
+
+
+def ids_of_provider(session: Session, provider: str, gpu_ids: Iterable[str]) -> set[str]:
+    """Those of these GPUs that a provider has listed, now or ever."""
+    query = select(Gpu.id).where(Gpu.provider == provider, col(Gpu.id).in_(list(gpu_ids)))
+    return set(session.exec(query))
 
 
 def listed_with(session: Session, gpu_id: str, *conditions: ColumnElement[bool]) -> Gpu | None:
@@ -78,8 +84,10 @@ def quote_of_booking(session: Session, booking_id: str) -> Quote | None:
     return session.exec(select(Quote).where(Quote.booking_id == booking_id)).first()
 
 
-def quote_with_salt(session: Session, buyer: str, salt: int) -> Quote | None:
-    return session.exec(select(Quote).where(Quote.buyer == buyer, Quote.salt == salt)).first()
+def quotes_with_salts(session: Session, buyer: str, salts: Sequence[int]) -> dict[int, Quote]:
+    """A buyer's quotes by salt, of those that there are."""
+    query = select(Quote).where(Quote.buyer == buyer, col(Quote.salt).in_(salts))
+    return {quote.salt: quote for quote in session.exec(query)}
 
 
 def reservation_of(session: Session, quote_id: str) -> Reservation | None:
@@ -91,10 +99,10 @@ def delete_reservation(session: Session, reservation: Reservation) -> None:
     session.flush()
 
 
-def delete_lapsed(session: Session, gpu_id: str, chain_time: int) -> None:
+def delete_lapsed(session: Session, gpu_ids: Sequence[str], chain_time: int) -> None:
     """Free what was held for quotes that can never be funded any more."""
     lapsed = col(Reservation.held_until) <= chain_time
-    session.exec(delete(Reservation).where(col(Reservation.gpu_id) == gpu_id, lapsed))
+    session.exec(delete(Reservation).where(col(Reservation.gpu_id).in_(gpu_ids), lapsed))
 
 
 def reservations(
@@ -106,7 +114,7 @@ def reservations(
         .where(
             col(Reservation.gpu_id).in_(list(gpu_ids)),
             col(Reservation.ends_at) > ending_after,
-            _not_lapsed(chain_time),
+            not_lapsed(chain_time),
         )
         .order_by(col(Reservation.starts_at))
     )
@@ -132,11 +140,13 @@ def busy_until(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, 
 
 
 def listed_and_booked(session: Session, at: int) -> dict[str, tuple[int, int]]:
-    """By region: how many GPUs are listed, and how many of them are booked at a second.
+    """By region: how many GPUs are on the market, and how many of them are booked at a second.
 
-    Only what was funded counts: a quote costs nothing, and must not move anybody's price.
+    Those that cannot be reached are not on it. Only what was funded counts: a quote costs nothing,
+    and must not move anybody's price.
     """
-    listed = select(Gpu.region, func.count()).where(col(Gpu.listed)).group_by(col(Gpu.region))
+    offered = (col(Gpu.listed), col(Gpu.reachable_until) > at)
+    listed = select(Gpu.region, func.count()).where(*offered).group_by(col(Gpu.region))
     booked = listed.join(Reservation, col(Reservation.gpu_id) == col(Gpu.id)).where(
         col(Reservation.starts_at) <= at,
         col(Reservation.ends_at) > at,
@@ -167,6 +177,7 @@ def idle_from(session: Session, gpu_id: str, since: int) -> None:
     session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, earlier).values(idle_since=since))
 
 
-def _not_lapsed(chain_time: int) -> ColumnElement[bool]:
+def not_lapsed(chain_time: int) -> ColumnElement[bool]:
+    """SQL for a row of `Reservation`: whether it still takes its GPU."""
     held_until = col(Reservation.held_until)
     return or_(held_until.is_(None), held_until > chain_time)

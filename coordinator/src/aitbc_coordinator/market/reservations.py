@@ -61,7 +61,7 @@ def release(session: Session, booking_id: str, *, at: int | None = None) -> None
 
 def _reserve(session: Session, quote: Quote, held_until: int | None) -> bool:
     now = chain_time(session)
-    repository.delete_lapsed(session, quote.gpu_id, now)
+    repository.delete_lapsed(session, [quote.gpu_id], now)
     standing = repository.reservations(session, [quote.gpu_id], quote.starts_at, now)
     if any(other.starts_at < quote.ends_at for other in standing):
         return False

@@ -11,11 +11,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 from sqlmodel import Session, col, select
 
-from aitbc.protocol.where import COMPARE, Condition, Field, Operator, fold_case
+from aitbc.protocol.where import COMPARE, Condition, Field, Operator, Where, fold_case
 from aitbc_coordinator.database import AmountColumn
-from aitbc_coordinator.market import standing
+from aitbc_coordinator.market import repository, standing
 from aitbc_coordinator.market.filters import Position
-from aitbc_coordinator.market.models import Gpu
+from aitbc_coordinator.market.models import Gpu, Reservation
 
 
 def find(
@@ -46,9 +46,27 @@ def failures(
     return Counter(dict(session.exec(query).all()))
 
 
-def in_scope(provider: str | None) -> ColumnElement[bool]:
-    """What a search looks at: the market, or all that a provider has ever listed."""
-    return col(Gpu.listed) == true() if provider is None else col(Gpu.provider) == provider
+def in_scope(provider: str | None, now: int) -> ColumnElement[bool]:
+    """What a search looks at: what can be had now, or all that a provider has ever listed."""
+    if provider is not None:
+        return col(Gpu.provider) == provider
+    return and_(col(Gpu.listed) == true(), standing.is_reachable(now))
+
+
+def is_free(starts_at: int, ends_at: int, chain_time: int) -> ColumnElement[bool]:
+    """Whether nothing takes a row of `Gpu` in `[starts_at, ends_at)`."""
+    taken = select(Reservation.id).where(
+        col(Reservation.gpu_id) == col(Gpu.id),
+        col(Reservation.starts_at) < ends_at,
+        col(Reservation.ends_at) > starts_at,
+        repository.not_lapsed(chain_time),
+    )
+    return ~taken.correlate(Gpu).exists()
+
+
+def conditions(where: Where, now: int) -> list[ColumnElement[bool]]:
+    """The conditions of an expression: see `condition`."""
+    return [condition(one, now) for one in where]
 
 
 def condition(one: Condition, now: int) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """How a GPU stands: what it delivered of what was booked, and whether its machine was heard."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, update
@@ -52,14 +52,30 @@ def of_gpus(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, Sta
     return {gpu_id: Standing(reliability, verified) for gpu_id, reliability, verified in rows}
 
 
-def heard(session: Session, gpu_id: str, telemetry: str, now: int) -> None:
-    """The provider's machine was heard at `now`, with a heartbeat's telemetry about a GPU."""
-    later = or_(col(Gpu.last_seen).is_(None), col(Gpu.last_seen) < now)
-    session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, later).values(last_seen=now))
-    uuid = _reported_uuid(telemetry)
-    if uuid:
-        reported = {"reported_uuid": uuid, "reported_at": now}
-        session.exec(update(Gpu).where(col(Gpu.id) == gpu_id).values(reported))
+def is_reachable(now: int) -> ColumnElement[bool]:
+    """SQL for a row of `Gpu`: its machine was heard lately, or it is still new."""
+    return col(Gpu.reachable_until) > now
+
+
+def heard(session: Session, uuids: Mapping[str, str], at: int, *, allowed: int) -> bool:
+    """The provider's machine was heard at a second, with the UUIDs of GPUs by their ids.
+
+    They stay on the market for `allowed` seconds from then; an empty UUID is none. Whether that is
+    news of any of them: what is older than what was heard already changes nothing.
+    """
+    known = session.exec(
+        update(Gpu)
+        .where(col(Gpu.id).in_(list(uuids)), _is_news(Gpu.last_seen, at))
+        .values(last_seen=at, reachable_until=at + allowed)
+    )
+    for gpu_id, uuid in uuids.items():
+        if uuid:
+            session.exec(
+                update(Gpu)
+                .where(col(Gpu.id) == gpu_id, _is_news(Gpu.reported_at, at))
+                .values(reported_uuid=uuid, reported_at=at)
+            )
+    return known.rowcount > 0
 
 
 def record(session: Session, delivery: Delivery) -> None:
@@ -73,8 +89,12 @@ def forget(session: Session, booking_id: str) -> None:
     session.exec(delete(Delivery).where(col(Delivery.booking_id) == booking_id))
 
 
-def _reported_uuid(telemetry: str) -> str:
-    """The UUID in a telemetry; empty where there is none."""
+def _is_news(column: Any, at: int) -> ColumnElement[bool]:
+    return or_(col(column).is_(None), col(column) < at)
+
+
+def reported_uuid(telemetry: str) -> str:
+    """The UUID in a heartbeat's telemetry; empty where there is none."""
     try:
         return Telemetry.model_validate_json(telemetry).gpu_uuid
     except ValidationError:

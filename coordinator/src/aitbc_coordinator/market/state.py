@@ -6,7 +6,6 @@ from typing import Self
 
 from sqlmodel import Session
 
-from aitbc.protocol.messages import Listing
 from aitbc.protocol.pricing import MarketHour, PricingInputs
 from aitbc_coordinator.market import hours, repository
 from aitbc_coordinator.market.models import Gpu
@@ -36,17 +35,17 @@ class MarketState:
             busy_until=repository.busy_until(session, [gpu.id for gpu in gpus], now),
         )
 
-    def inputs(self, gpu: Gpu, listing: Listing) -> PricingInputs:
+    def inputs(self, gpu: Gpu) -> PricingInputs:
         """All that the price of a GPU depends on."""
         return PricingInputs(
-            strategy=listing.strategy,
-            region=listing.region,
-            base_price=listing.base_price,
-            floor_price=listing.floor_price,
-            ceiling_price=listing.ceiling_price,
+            strategy=gpu.strategy,
+            region=gpu.region,
+            base_price=gpu.base_price,
+            floor_price=gpu.floor_price,
+            ceiling_price=gpu.ceiling_price,
             starts_at=self.starts_at,
             ends_at=self.ends_at,
-            hour=self.hours[listing.region],
+            hour=self.hours[gpu.region],
             idle_seconds=self.idle_seconds(gpu),
         )
 

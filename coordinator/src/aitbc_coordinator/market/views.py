@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlmodel import Session
 
@@ -15,13 +16,26 @@ from aitbc_coordinator.market.standing import Standing
 from aitbc_coordinator.market.state import MarketState
 
 
-def gpu_views(context: Context, session: Session, gpus: Sequence[Gpu]) -> list[wire.Gpu]:
-    """GPUs in the order given, each at the price of an hour that starts as soon as possible."""
+class Span(NamedTuple):
+    """The time of a booking, in UTC seconds: from `starts_at` until `ends_at`."""
+
+    starts_at: int
+    ends_at: int
+
+
+def soonest_hour(context: Context) -> Span:
+    """An hour that starts as soon as possible."""
+    starts_at = context.now() + context.settings.quote_seconds
+    return Span(starts_at, starts_at + SECONDS_PER_HOUR)
+
+
+def gpu_views(
+    context: Context, session: Session, gpus: Sequence[Gpu], span: Span | None = None
+) -> list[wire.Gpu]:
+    """GPUs in the order given, each at the price of a span (default: the soonest hour)."""
     now = context.now()
-    starts_at = now + context.settings.quote_seconds
-    state = MarketState.read(
-        session, gpus, now=now, starts_at=starts_at, ends_at=starts_at + SECONDS_PER_HOUR
-    )
+    starts_at, ends_at = span or soonest_hour(context)
+    state = MarketState.read(session, gpus, now=now, starts_at=starts_at, ends_at=ends_at)
     listings = repository.listings(session, [gpu.digest for gpu in gpus])
     reserved = defaultdict(list)
     gpu_ids = [gpu.id for gpu in gpus]
@@ -62,8 +76,14 @@ def signed_listing(listing: Listing) -> wire.SignedListing:
     )
 
 
-def quote_view(session: Session, quote: Quote) -> wire.SignedQuote:
-    listing = repository.listings(session, [quote.listing])[quote.listing]
+def quote_views(session: Session, quotes: Sequence[Quote]) -> wire.SignedQuotes:
+    """Quotes in the order given."""
+    listings = repository.listings(session, {quote.listing for quote in quotes})
+    items = [_quote_view(quote, listings[quote.listing]) for quote in quotes]
+    return wire.SignedQuotes(items=items)
+
+
+def _quote_view(quote: Quote, listing: Listing) -> wire.SignedQuote:
     return wire.SignedQuote(
         id=quote.id,
         booking_id=quote.booking_id,
@@ -85,9 +105,10 @@ def _gpu_view(gpu: Gpu, row: Listing, state: MarketState, free: int, stands: Sta
         signature=signed.signature,
         digest=gpu.digest,
         listed=gpu.listed,
-        current_price=pricing.price(state.inputs(gpu, signed.listing)),
+        current_price=pricing.price(state.inputs(gpu)),
         free_from=free,
         last_seen=gpu.last_seen,
+        reachable_until=gpu.reachable_until,
         reliability_bps=stands.reliability_bps,
         verified=stands.verified,
     )

@@ -61,11 +61,12 @@ def signed(context: Context, least: messages.Minimum) -> wire.SignedMinimum:
     return wire.SignedMinimum(minimum=least, signature=context.attester.sign(least))
 
 
-def require_worth(context: Context, session: Session, amount: int, price_per_hour: int) -> int:
-    """The minimum that an amount reaches (base units). Raises TooSmall, with it signed."""
-    least = minimum(context, session)
+def require_worth(
+    context: Context, least: messages.Minimum, amount: int, price_per_hour: int
+) -> None:
+    """Raises TooSmall, with the minimum signed, for an amount (base units) below it."""
     if amount >= least.amount:
-        return least.amount
+        return
     shortest = worth.shortest_seconds(price_per_hour, least.amount)
     raise TooSmall(
         f"the booking comes to {amount} base units, and at the present price of gas one is worth "

@@ -20,7 +20,15 @@ from aitbc.protocol.where.conditions import (
     show,
     show_condition,
 )
-from aitbc.protocol.where.matching import COMPARE, fold_case, holds, matches, price_limit
+from aitbc.protocol.where.matching import (
+    COMPARE,
+    compare,
+    fold_case,
+    holds,
+    matches,
+    price_limit,
+    unmet,
+)
 from aitbc.protocol.where.parser import (
     MAX_CHARS,
     MAX_CONDITIONS,
@@ -43,6 +51,7 @@ __all__ = [
     "Value",
     "Where",
     "WhereError",
+    "compare",
     "condition",
     "fold_case",
     "holds",
@@ -52,4 +61,5 @@ __all__ = [
     "price_limit",
     "show",
     "show_condition",
+    "unmet",
 ]

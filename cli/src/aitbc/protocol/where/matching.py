@@ -3,20 +3,47 @@
 import operator
 import string
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.where.conditions import Condition, CudaVersion, Field, Operator, Where
-from aitbc.protocol.wire import Gpu
+
+if TYPE_CHECKING:
+    from aitbc.protocol.messages import Listing
+    from aitbc.protocol.wire import Gpu
 
 
-def matches(where: Where, gpu: Gpu) -> bool:
+def matches(where: Where, gpu: "Gpu") -> bool:
     """Whether all conditions hold of a GPU, going by what it is said to be."""
     return all(holds(one, gpu) for one in where)
 
 
-def holds(one: Condition, gpu: Gpu) -> bool:
+def holds(one: Condition, gpu: "Gpu") -> bool:
     """Whether a condition holds of a GPU; none holds of a value that it does not have."""
-    actual = _ACTUAL[one.field](gpu)
+    if one.field in _SAID:
+        return compare(one, _SAID[one.field](gpu))
+    return compare(one, _LISTED[one.field](gpu.listing))
+
+
+def unmet(where: Where, listing: "Listing", price: int) -> Condition | None:
+    """The first condition that does not hold of a listing at a price per hour (base units).
+
+    None where all hold that can be told from these: what only a coordinator says is left out.
+    """
+    for one in where:
+        if one.field is Field.PRICE:
+            met = compare(one, price)
+        elif one.field in _LISTED:
+            met = compare(one, _LISTED[one.field](listing))
+        else:
+            met = True
+        if not met:
+            return one
+    return None
+
+
+def compare(one: Condition, actual: Any) -> bool:
+    """Whether a condition holds of a value of its field; None is no value."""
     if actual is None:
         return False
     if one.operator is Operator.IN:
@@ -55,19 +82,25 @@ _LIMITS: Mapping[Operator, Callable[[tuple[Any, ...]], int]] = {
     Operator.LESS: lambda values: int(max(values)) - 1,
 }
 
-_ACTUAL: Mapping[Field, Callable[[Gpu], Any]] = {
+_LISTED: Mapping[Field, Callable[["Listing"], Any]] = {
+    Field.ID: lambda listing: gpu_id(listing.provider, listing.salt),
+    Field.NAME: lambda listing: listing.name,
+    Field.MODEL: lambda listing: listing.model,
+    Field.MEMORY: lambda listing: listing.memory_gib,
+    Field.CUDA: lambda listing: CudaVersion.of(listing.cuda_version),
+    Field.REGION: lambda listing: listing.region,
+    Field.PROVIDER: lambda listing: listing.provider,
+    Field.STRATEGY: lambda listing: listing.strategy,
+}
+"""What a provider signed."""
+
+_SAID: Mapping[Field, Callable[["Gpu"], Any]] = {
     Field.ID: lambda gpu: gpu.id,
-    Field.NAME: lambda gpu: gpu.listing.name,
-    Field.MODEL: lambda gpu: gpu.listing.model,
-    Field.MEMORY: lambda gpu: gpu.listing.memory_gib,
-    Field.CUDA: lambda gpu: CudaVersion.of(gpu.listing.cuda_version),
-    Field.REGION: lambda gpu: gpu.listing.region,
     Field.PRICE: lambda gpu: gpu.current_price.per_hour,
     Field.RELIABILITY: lambda gpu: gpu.reliability_bps,
-    Field.PROVIDER: lambda gpu: gpu.listing.provider,
-    Field.STRATEGY: lambda gpu: gpu.listing.strategy,
     Field.VERIFIED: lambda gpu: gpu.verified,
 }
+"""What a coordinator says."""
 
 
 def _about_price(where: Where) -> Iterable[Condition]:

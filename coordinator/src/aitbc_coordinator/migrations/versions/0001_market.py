@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("listed", sa.Boolean(), nullable=False),
         sa.Column("unlisted_at", sa.BigInteger()),
         sa.Column("last_seen", sa.BigInteger()),
+        sa.Column("reachable_until", sa.BigInteger(), nullable=False),
         sa.Column("reported_uuid", sa.String()),
         sa.Column("reported_at", sa.BigInteger()),
         sa.Column("idle_since", sa.BigInteger(), nullable=False),
