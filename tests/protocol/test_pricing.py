@@ -67,7 +67,7 @@ def test_inputs_out_of_range_are_refused(changes: dict[str, Any], says: str) -> 
         ({"booked": 3}, "more GPUs are booked than listed"),
         ({"booked": -1}, "greater than or equal"),
         ({"starts_at": 3_601}, "multiple of 3600"),
-        ({"level_before_bps": 4_999}, "greater than or equal to 5000"),
+        ({"level_before_bps": 7_499}, "greater than or equal to 7500"),
         ({"level_before_bps": 20_001}, "less than or equal to 20000"),
     ],
     ids=str,

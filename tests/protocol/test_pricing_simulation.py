@@ -77,7 +77,7 @@ def test_with_nothing_seen_the_target_is_assumed() -> None:
 
 
 def test_the_level_goes_on_from_the_newest_hour() -> None:
-    seen = seen_week(NOW, dict.fromkeys(range(13, 24), 8), level=5_000)
+    seen = seen_week(NOW, dict.fromkeys(range(13, 24), 8), level=8_000)
     level = 9_000
     seen[-1] = seen[-1].model_copy(update={"level_before_bps": level})
     day = simulate(OFFER, ["market-balance"], seen[::-1], NOW)

@@ -14,7 +14,7 @@ from aitbc.protocol.pricing.level import (
 from aitbc.protocol.types import Amount, Timestamp, Uint32
 from aitbc.protocol.units import BPS, SECONDS_PER_HOUR
 
-PRICING_VERSION: Literal[2] = 2
+PRICING_VERSION: Literal[3] = 3
 
 LevelBps = Annotated[int, Field(ge=LEVEL_MIN_BPS, le=LEVEL_MAX_BPS, strict=True)]
 

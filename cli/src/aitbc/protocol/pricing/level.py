@@ -8,7 +8,8 @@ LEVEL_GAIN_BPS = 1_000
 """How much a level moves in an hour, for each basis point between utilisation and target."""
 LEVEL_STEP_BPS = 300
 """The most that it moves in an hour."""
-LEVEL_MIN_BPS = 5_000
+LEVEL_MIN_BPS = 7_500
+"""At half the base price, twice the buyers would have to come to bring as much; few markets do."""
 LEVEL_MAX_BPS = 20_000
 
 
