@@ -179,9 +179,6 @@ def test_several_that_were_quoted_are_asked_about_once(market: LocalMarket) -> N
     done = buyer.run("marketplace", "book", *ids, stdin="n\n")
     assert (done.returncode, done.stderr.count("[y/N]")) == (CANCELLED, 1)
     assert all(quote["gpu_id"] in done.stderr for quote in quotes)
-    json_here(buyer, "marketplace", "book", *ids, "--yes")
-    done = run_here(buyer, "marketplace", "book", ids[0], ids[1], "--yes")
-    assert_refused(done, FAILED, "is paid already")
 
 
 @pytest.mark.usefixtures("twins")
