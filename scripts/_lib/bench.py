@@ -16,11 +16,21 @@ from rich.table import Table
 
 import economics
 import gas.cases
+import market_bench.measure
+import replay.cases
 from benchmark import Benchmark, Measured, Row
 from local_market import LocalMarketError
 from repository import ROOT, commit
 
-BENCHMARKS = {b.name: b for b in (gas.cases.BENCHMARK, economics.BENCHMARK)}
+BENCHMARKS = {
+    b.name: b
+    for b in (
+        gas.cases.BENCHMARK,
+        economics.BENCHMARK,
+        market_bench.measure.BENCHMARK,
+        replay.cases.BENCHMARK,
+    )
+}
 
 
 def main() -> int:
@@ -28,12 +38,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     benchmark: Benchmark = BENCHMARKS[options.name]
     try:
-        measured = benchmark.measure()
+        measured = _measure(benchmark, small=options.small)
     except LocalMarketError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("bench: interrupted; the node was stopped", file=sys.stderr)
+        print("bench: interrupted; what it had started was stopped", file=sys.stderr)
         return 130
     if options.snapshot and benchmark.snapshot is not None:
         benchmark.snapshot.write_text(snapshot_text(measured), encoding="utf-8")
@@ -43,6 +53,10 @@ def main() -> int:
     else:
         print_table(benchmark, measured)
     return 0
+
+
+def _measure(benchmark: Benchmark, *, small: bool) -> Measured:
+    return benchmark.small() if small and benchmark.small is not None else benchmark.measure()
 
 
 def snapshot_text(measured: Measured) -> str:
@@ -76,9 +90,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     keep = "write the result to the file that the tests compare with"
     parser.add_argument("--snapshot", action="store_true", help=keep)
+    little = "measure so little that it shows only whether it works"
+    parser.add_argument("--small", action="store_true", help=little)
     options = parser.parse_args()
-    if options.snapshot and BENCHMARKS[options.name].snapshot is None:
+    benchmark = BENCHMARKS[options.name]
+    if options.snapshot and benchmark.snapshot is None:
         parser.error(f"{options.name} differs from run to run and has no snapshot")
+    if options.small and benchmark.small is None:
+        parser.error(f"{options.name} is quick enough and has no small run")
     return options
 
 

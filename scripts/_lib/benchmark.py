@@ -65,9 +65,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark by name. `snapshot` is where its result is kept if it is always the same."""
+    """A benchmark by name.
+
+    `snapshot` is where its result is kept if it is always the same; `small` measures so little
+    that it shows only whether it works.
+    """
 
     name: str
     what: str
     measure: Callable[[], Measured]
     snapshot: Path | None = None
+    small: Callable[[], Measured] | None = None
