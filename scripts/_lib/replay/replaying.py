@@ -1,0 +1,103 @@
+"""One replay: a week of demand under one strategy."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aitbc.protocol.pricing import DEFAULT_STRATEGY, STRATEGIES
+from aitbc.protocol.pricing.backtest import FIXED
+from aitbc.protocol.units import BPS, SECONDS_PER_HOUR
+from replay.market import QUOTE_SECONDS, Booking, Market
+from replay.rules import MODELS, WEEK, WEEK_START, Card, Request
+
+PRICINGS = (FIXED, *STRATEGIES)
+WATCHED = 60
+"""How many GPUs' prices are looked at as each hour begins."""
+
+
+@dataclass(slots=True)
+class Week:
+    """What became of the demand."""
+
+    gpu_ids: list[str]
+    asked: int = 0
+    """GPUs that were asked for."""
+    too_dear: int = 0
+    """Of them: there were free ones, at a higher price than the buyer pays."""
+    taken: int = 0
+    """Of them: so many were not free."""
+    bookings: list[Booking] = field(default_factory=list)
+    prices: dict[str, list[int]] = field(default_factory=dict)
+    """Of the watched GPUs, as each hour begins: basis points of the base price."""
+
+
+def replay(pricing: str, cards: Sequence[Card], demand: Sequence[Request]) -> Week:
+    """The week under a strategy that every provider signs, or at a fixed price."""
+    with tempfile.TemporaryDirectory(prefix="aitbc-replay-") as folder:
+        market = Market(Path(folder), WEEK_START - 1)
+        try:
+            return _Replay(market, pricing, cards).through(demand)
+        finally:
+            market.close()
+
+
+class _Replay:
+    def __init__(self, market: Market, pricing: str, cards: Sequence[Card]) -> None:
+        self._market = market
+        strategy = DEFAULT_STRATEGY if pricing == FIXED else pricing
+        gpu_ids = market.register(cards, strategy, fixed=pricing == FIXED)
+        self._week = Week(gpu_ids)
+        step = max(1, len(cards) // WATCHED)
+        self._watched = dict(zip(gpu_ids[::step], cards[::step], strict=True))
+        self._week.prices = {gpu_id: [] for gpu_id in self._watched}
+        self._listed = Counter((card.region, card.model) for card in cards)
+        self._running: list[Booking] = []
+        """A heap: the first to end comes first."""
+
+    def through(self, demand: Sequence[Request]) -> Week:
+        hours = iter(range(WEEK_START, WEEK_START + WEEK, SECONDS_PER_HOUR))
+        hour = next(hours, None)
+        for wanted in demand:
+            while hour is not None and hour <= wanted.comes_at:
+                self._begin_hour(hour)
+                hour = next(hours, None)
+            self._answer(wanted)
+        for rest in (hour, *hours):
+            if rest is not None:
+                self._begin_hour(rest)
+        return self._week
+
+    def _begin_hour(self, starts_at: int) -> None:
+        self._market.now = starts_at
+        self._market.close_bookings(self._ended(starts_at))
+        self._market.record_hour()
+        for gpu_id, price in self._market.asking(list(self._watched)).items():
+            base = MODELS[self._watched[gpu_id].model].base_price
+            self._week.prices[gpu_id].append(price * BPS // base)
+
+    def _ended(self, by: int) -> Iterator[Booking]:
+        while self._running and self._running[0].ends_at <= by:
+            yield heapq.heappop(self._running)
+
+    def _answer(self, wanted: Request) -> None:
+        self._market.now = wanted.comes_at
+        bookings = self._market.book(wanted)
+        self._week.asked += wanted.count
+        self._week.bookings += bookings
+        for booking in bookings:
+            heapq.heappush(self._running, booking)
+        if not bookings and self._free(wanted) >= wanted.count:
+            self._week.too_dear += wanted.count
+        elif not bookings:
+            self._week.taken += wanted.count
+
+    def _free(self, wanted: Request) -> int:
+        """GPUs that somebody could have had, at whatever price: counted apart from the market."""
+        starts_at, kind = wanted.comes_at + QUOTE_SECONDS, (wanted.region, wanted.model)
+        taken = (b for b in self._running if (b.region, b.model) == kind and b.ends_at > starts_at)
+        return self._listed[kind] - sum(1 for _ in taken)
