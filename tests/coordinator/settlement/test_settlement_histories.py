@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from escrow_world import Chain, World, open_world
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from hypothesis.stateful import run_state_machine_as_test
 from market_histories import MarketHistory
@@ -64,6 +64,8 @@ def test_no_history_of_a_market_promises_a_gpu_twice_or_forgets_one(
         settings=examples(
             max_examples=int(examples().max_examples * SHARE[kind]),
             stateful_step_count=40,
+            # Shrinking one that fails would take minutes.
+            phases=(Phase.reuse, Phase.generate),
             suppress_health_check=list(HealthCheck),
         ),
     )
