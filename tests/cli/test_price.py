@@ -250,6 +250,7 @@ def test_a_listed_gpu_is_simulated_as_it_is_listed(ask: Run, canned: Canned) -> 
         current_price=price,
         free_from=NOW,
         last_seen=None,
+        reachable_until=NOW,
         reliability_bps=None,
         verified=False,
     )

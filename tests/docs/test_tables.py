@@ -12,7 +12,7 @@ from aitbc.protocol.messages import Message
 from aitbc.protocol.pricing import STRATEGIES, cost, inputs, level, simulation, strategies
 from aitbc.protocol.states import TRANSITIONS, BookingStatus
 from aitbc_coordinator.market import hours
-from aitbc_coordinator.market.search import MAX_PRICED
+from aitbc_coordinator.market.reasons import MAX_PRICED
 from aitbc_coordinator.market.standing import WINDOW_SECONDS
 from aitbc_coordinator.settings import Settings
 
@@ -86,7 +86,7 @@ def encoded(message: type[Message]) -> str:
 
 
 def test_the_protocol_page_lists_every_signed_message() -> None:
-    parts = {messages.Terms, funding.TokenPermissions}
+    parts = {messages.Terms, messages.Sighting, funding.TokenPermissions}
     kinds = [k for k in Message.__subclasses__() if k not in parts]
     for name, module in (("types", messages), ("token-types", funding)):
         documented = section("docs/protocol.md", name).strip("`\n").splitlines()

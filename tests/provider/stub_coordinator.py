@@ -10,21 +10,26 @@ from pydantic import BaseModel
 
 import samples
 from aitbc.protocol.ids import gpu_id, short_booking_id
-from aitbc.protocol.messages import Heartbeat, Receipt, Terms
+from aitbc.protocol.messages import Heartbeat, Presence, Receipt, Terms
 from aitbc.protocol.metering import (
     SignedHeartbeat,
     SignedSessionGrant,
     earned,
     used_seconds,
 )
+from aitbc.protocol.pricing import Price
 from aitbc.protocol.states import BookingStatus, clock_cap
 from aitbc.protocol.wire import (
     Booking,
     BookingPage,
+    Gpu,
+    GpuPage,
     HeartbeatAnswer,
     Market,
+    PresenceAnswer,
     Problem,
     SignedListing,
+    SignedPresence,
     SignedReceipt,
 )
 from aitbc.signing import sign
@@ -48,6 +53,7 @@ class StubCoordinator:
         self.listings: dict[str, SignedListing] = {}
         self.asked = Event()
         self.heartbeats: list[Heartbeat] = []
+        self.presences: list[Presence] = []
         self.refusals: list[tuple[int, str]] = []
         self.lose_answers = 0
         self.down = False
@@ -79,6 +85,21 @@ class StubCoordinator:
         self.asked.set()
         items = [self._booking(booking, *rest) for booking, rest in self.bookings.items()]
         return 200, BookingPage(items=items, next_cursor=None)
+
+    def gpus(self) -> tuple[int, BaseModel]:
+        """What its provider has listed, once for each GPU."""
+        newest = {signed.listing.salt: signed for signed in self.listings.values()}
+        return 200, GpuPage(
+            items=[self._gpu(signed) for signed in newest.values()], next_cursor=None
+        )
+
+    def hear(self, signed: SignedPresence) -> tuple[int, BaseModel]:
+        presence = signed.presence
+        if presence.signer(self.market.domain, signed.signature) != self.session_key:
+            return self._problem(403, "wrong-signer")
+        self.presences.append(presence)
+        until = presence.signed_at + self.market.unreachable_seconds
+        return 200, PresenceAnswer(reachable_until=until)
 
     def listing(self, digest: str) -> tuple[int, BaseModel]:
         if digest not in self.listings:
@@ -147,10 +168,14 @@ class StubCoordinator:
             return None
         if method == "GET" and "/listings/" in path:
             status, model = self.listing(path.rsplit("/", 1)[-1])
+        elif method == "GET" and "/gpus" in path:
+            status, model = self.gpus()
         elif method == "GET":
             status, model = self.page()
         elif path.endswith("/sessions"):
             status, model = self.grant(SignedSessionGrant.model_validate_json(body))
+        elif path.endswith("/presence"):
+            status, model = self.hear(SignedPresence.model_validate_json(body))
         else:
             status, model = self.take(SignedHeartbeat.model_validate_json(body))
         if method == "POST" and self.lose_answers:
@@ -160,6 +185,22 @@ class StubCoordinator:
 
     def _problem(self, status: int, code: str) -> tuple[int, BaseModel]:
         return status, Problem(title="refused", status=status, code=code, detail=code)
+
+    def _gpu(self, signed: SignedListing) -> Gpu:
+        listing = signed.listing
+        return Gpu(
+            id=gpu_id(listing.provider, listing.salt),
+            listing=listing,
+            signature=signed.signature,
+            digest="0x" + listing.digest(self.market.domain).hex(),
+            listed=True,
+            current_price=Price(per_hour=listing.base_price, factors=[]),
+            free_from=0,
+            last_seen=None,
+            reachable_until=0,
+            reliability_bps=None,
+            verified=False,
+        )
 
     def _booking(self, booking_id: str, terms: Terms, gpu_id: str | None) -> Booking:
         fields: dict[str, Any] = dict.fromkeys(("earned", "paid", "fee", "refunded"), 0)

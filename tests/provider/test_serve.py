@@ -14,7 +14,7 @@ from aitbc.chain.escrow import Slot
 from aitbc.client import Coordinator
 from aitbc.errors import ChainError, CoordinatorError, WalletError
 from aitbc.protocol.ids import gpu_id
-from aitbc.protocol.messages import Receipt, Terms
+from aitbc.protocol.messages import MAX_SIGHTINGS, Receipt, Sighting, Terms
 from aitbc.protocol.states import EscrowState
 from aitbc.protocol.types import ZERO_ADDRESS
 from aitbc.protocol.wire import Problem, SignedListing, SignedReceipt
@@ -111,6 +111,11 @@ class Host:
         """A new process: nothing survives from an earlier one but the disk."""
         links = Links(
             open_bookings=lambda: self.client.bookings(provider=PROVIDER.address, open=True).items,
+            sightings=lambda: [
+                Sighting(gpu_id=gpu.id, gpu_uuid=gpu.listing.gpu_uuid)
+                for gpu in self.client.gpus(provider=PROVIDER.address).items
+            ],
+            announce=self.client.presence,
             listing=self.client.listing,
             send=self.client.heartbeat,
             slot=self.slot,
@@ -160,6 +165,51 @@ def test_a_booking_is_covered_without_gap_or_overlap(host: Host) -> None:
     assert [beat.telemetry for beat in host.stub.heartbeats] == [
         '{"utilisation_percent": 87}'
     ] * len(intervals)
+
+
+def test_it_tells_that_the_machine_is_up_before_it_is_given_up(host: Host) -> None:
+    host.stub.offer(PROVIDER, gpu_uuid="GPU-1")
+    host.clock.stop_at = NOW + 200
+    host.server().run()
+    assert host.stub.heartbeats == []
+    moments = [presence.signed_at for presence in host.stub.presences]
+    assert moments[0] == NOW
+    assert all(b - a <= MARKET.unreachable_seconds // 3 for a, b in pairwise(moments))
+    assert len(moments) == 4
+    sighting = Sighting(gpu_id=gpu_id(PROVIDER.address, 1), gpu_uuid="GPU-1")
+    assert all(presence.gpus == (sighting,) for presence in host.stub.presences)
+
+
+def test_it_tells_so_while_it_serves_too(host: Host) -> None:
+    booking = host.book(starts_in=5, length=200)
+    host.server(interval=ALLOWANCE).run(until_idle=True)
+    assert host.stub.used(booking) == 200
+    assert len(host.stub.presences) == 4
+
+
+def test_a_presence_that_is_lost_is_sent_again_at_once(host: Host) -> None:
+    host.stub.offer(PROVIDER)
+    host.clock.at = {NOW + 59: lambda: setattr(host.stub, "lose_answers", 1)}
+    host.clock.stop_at = NOW + 90
+    host.server().run()
+    assert [presence.signed_at - NOW for presence in host.stub.presences] == [0, 60, 61]
+
+
+def test_a_machine_vouches_for_the_gpus_that_it_serves_only(host: Host) -> None:
+    for salt in range(1, MAX_SIGHTINGS + 3):
+        host.stub.offer(PROVIDER, salt=salt)
+    host.server(gpu_id=gpu_id(PROVIDER.address, 2)).run(once=True)
+    ((one,),) = [presence.gpus for presence in host.stub.presences]
+    assert one.gpu_id == gpu_id(PROVIDER.address, 2)
+    host.server().run(once=True)
+    assert [len(presence.gpus) for presence in host.stub.presences] == [1, MAX_SIGHTINGS, 2]
+
+
+def test_a_presence_by_a_key_that_is_not_granted_ends_it(host: Host) -> None:
+    host.stub.offer(PROVIDER)
+    host.stub.session_key = STRANGER.address
+    with pytest.raises(WalletError, match="refuses this machine's session key"):
+        host.server().run()
 
 
 def test_the_interval_is_at_most_half_the_allowance(host: Host) -> None:

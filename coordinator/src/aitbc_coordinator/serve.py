@@ -124,6 +124,7 @@ def describe_market(settings: Settings, escrow: Escrow) -> Market:
             "maximum_seconds": settings.maximum_seconds,
             "maximum_lead_seconds": settings.maximum_lead_seconds,
             "heartbeat_allowance": settings.heartbeat_allowance,
+            "unreachable_seconds": settings.unreachable_seconds,
             "relays": _relays(settings, escrow),
         }
     )

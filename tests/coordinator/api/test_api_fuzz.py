@@ -76,6 +76,7 @@ def signed_bodies(people: People) -> dict[str, Signed]:
     slot = {"starts_at": now + 10_000, "duration": 600, "max_price": str(10**9)}
     grant = {"provider": provider.address}
     beat = {"booking_id": people.booking_id}
+    seen = {"provider": provider.address, "gpus": [{"gpu_id": people.gpu_id, "gpu_uuid": ""}]}
     times = {"covers_from": now - 10, "covers_until": now, "telemetry": "{}"}
     offers, unlisting = wire.SignedListing, wire.SignedUnlisting
     return {
@@ -86,6 +87,7 @@ def signed_bodies(people: People) -> dict[str, Signed]:
         "grant_session": Signed(
             SignedSessionGrant, "grant", provider, grant, {"expires_at": now + 86_400}
         ),
+        "post_presence": Signed(wire.SignedPresence, "presence", key, {"signed_at": now}, seen),
         "post_heartbeat": Signed(SignedHeartbeat, "heartbeat", key, beat, times),
     }
 

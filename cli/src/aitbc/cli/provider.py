@@ -8,12 +8,13 @@ import typer
 
 from aitbc.cli.app import command, group
 from aitbc.cli.arguments import shown_amount, shown_time
-from aitbc.cli.lookup import choose_booking, find_gpu
+from aitbc.cli.lookup import MAX_SEARCHED, choose_booking, find_gpu, list_gpus
 from aitbc.cli.output import Format, Moment
 from aitbc.cli.session import Session
 from aitbc.cli.stopping import StopSignal
 from aitbc.errors import ChainError, InvalidInput
 from aitbc.protocol.ids import short_booking_id
+from aitbc.protocol.messages import Sighting
 from aitbc.protocol.units import NATIVE_COIN, format_amount
 from aitbc.protocol.wire import Booking
 
@@ -80,7 +81,8 @@ def serve(
 ) -> None:
     """Serve your bookings: verify each on-chain, then heartbeat while it lasts.
 
-    Needs a session key, and no wallet. Stop it with Ctrl-C: the time until then is reported.
+    While it runs, your GPUs stay on the market. Needs a session key, and no wallet. Stop it with
+    Ctrl-C: the time until then is reported.
     """
     from aitbc.provider.serve import Server
 
@@ -190,9 +192,24 @@ def _show_collected(session: Session, plan: "Plan", outcome: "Outcome") -> None:
 def _links(session: Session, key: "SessionKey", stop: StopSignal) -> "Links":
     from aitbc.chain.node import node_call
     from aitbc.provider.serve import Links
-    from aitbc.provider.telemetry import telemetry_source
+    from aitbc.provider.telemetry import present_uuids, telemetry_source
 
     coordinator, escrow = session.coordinator, session.escrow
+    absent: set[str] = set()
+
+    def sightings() -> list[Sighting]:
+        present, seen = present_uuids(), list[Sighting]()
+        for gpu in list_gpus(session, MAX_SEARCHED, provider=key.grant.provider):
+            uuid = gpu.listing.gpu_uuid
+            if gpu.listed and (not uuid or uuid in present):
+                seen.append(Sighting(gpu_id=gpu.id, gpu_uuid=uuid))
+            elif gpu.listed and gpu.id not in absent:
+                absent.add(gpu.id)
+                session.output.note(
+                    f"{gpu.id} is listed with the UUID {uuid}, which no GPU of this machine has: "
+                    "it stays on the market only while another machine serves it"
+                )
+        return seen
 
     def open_bookings() -> list[Booking]:
         found: list[Booking] = []
@@ -212,6 +229,8 @@ def _links(session: Session, key: "SessionKey", stop: StopSignal) -> "Links":
 
     return Links(
         open_bookings=open_bookings,
+        sightings=sightings,
+        announce=coordinator.presence,
         listing=coordinator.listing,
         send=coordinator.heartbeat,
         slot=slot,

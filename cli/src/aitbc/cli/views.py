@@ -1,5 +1,6 @@
 """Wire models as the rows and records that commands show. Amounts become decimal strings."""
 
+import time
 from typing import Any
 
 from aitbc.cli.output import Moment
@@ -44,6 +45,7 @@ STATUS_COLUMNS = {
     "utilisation_percent": "BOOKED %",
     "current_booking": "NOW",
     "upcoming": "UPCOMING",
+    "reachable": "REACHABLE",
     "last_seen": "LAST SEEN",
 }
 
@@ -62,6 +64,8 @@ def gpu_columns(market: Market) -> dict[str, str]:
         "reliability": "RELIABLE",
         "verified": "VERIFIED",
         "listed": "LISTED",
+        "last_seen": "LAST SEEN",
+        "reachable": "REACHABLE",
     }
 
 
@@ -92,6 +96,8 @@ def gpu_view(gpu: Gpu, market: Market) -> Record:
         "listed": gpu.listed,
         "free_from": Moment.of(gpu.free_from),
         "last_seen": Moment.of(gpu.last_seen),
+        "reachable_until": Moment.of(gpu.reachable_until),
+        "reachable": gpu.reachable_until > time.time(),
         "reliability": None if reliability is None else format_amount(reliability, 4),
         "verified": gpu.verified,
     }

@@ -268,7 +268,7 @@ MAX_SIGHTINGS = 256
 
 
 class Sighting(Message):
-    """A GPU that a machine serves. `gpu_uuid` is what its driver names it, empty where it is mute."""
+    """A GPU that a machine serves, and the UUID that the driver there names; empty for none."""
 
     gpu_id: Annotated[Text, Field(min_length=1, max_length=16)]
     gpu_uuid: GpuUuid

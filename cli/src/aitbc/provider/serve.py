@@ -1,5 +1,7 @@
 """The provider's side of a booking: find it, verify it on-chain, heartbeat until it ends.
 
+Idle or busy, it tells the market that the machine is up.
+
 It dials out only. What was sent is on disk before it is sent, and what was not up is not claimed:
 a restart goes on from its own start, with a higher sequence number.
 """
@@ -9,11 +11,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aitbc.errors import ChainError, CoordinatorError, WalletError
-from aitbc.protocol.messages import Heartbeat
+from aitbc.protocol.messages import MAX_SIGHTINGS, Heartbeat, Presence, Sighting
 from aitbc.protocol.metering import SignedHeartbeat
 from aitbc.protocol.states import EscrowState
 from aitbc.protocol.units import format_amount
-from aitbc.protocol.wire import Booking, HeartbeatAnswer, Market, SignedListing, SignedReceipt
+from aitbc.protocol.wire import (
+    Booking,
+    HeartbeatAnswer,
+    Market,
+    SignedListing,
+    SignedPresence,
+    SignedReceipt,
+)
 from aitbc.provider.checks import listing_problem, receipt_problem, terms_problem
 from aitbc.provider.session import HOW_TO_MAKE_ONE, SessionKey
 from aitbc.provider.storage import KEPT_RECEIPTS, BookingStore, ServedBooking
@@ -38,12 +47,14 @@ class Slot(Protocol):
 class Links:
     """What a server talks to.
 
-    `open_bookings`, `listing` (by digest) and `send` raise CoordinatorError, `slot` raises
-    ChainError. `telemetry` takes a GPU's id and gives a JSON object as text. `wait` sleeps so
-    many seconds and says whether to stop; `clock` is UTC seconds.
+    `open_bookings`, `sightings`, `announce`, `listing` (by digest) and `send` raise
+    CoordinatorError, `slot` raises ChainError. `telemetry` takes a GPU's id and gives a JSON
+    object as text. `wait` sleeps so many seconds and says whether to stop; `clock` is UTC seconds.
     """
 
     open_bookings: Callable[[], list[Booking]]
+    sightings: Callable[[], list[Sighting]]
+    announce: Callable[[SignedPresence], object]
     listing: Callable[[str], SignedListing]
     send: Callable[[SignedHeartbeat], HeartbeatAnswer]
     slot: Callable[[str], Slot]
@@ -106,6 +117,7 @@ class Server:
         self._report = report
         self._interval = max(1, min(interval, market.heartbeat_allowance // 2))
         self._gpu_id = gpu_id
+        self._announce_at = 0
         self._deliveries: dict[str, Delivery] = {}
         self._skipped: dict[str, str] = {}
         self._failures = 0
@@ -137,6 +149,8 @@ class Server:
             raise WalletError("the session key has expired", hint=HOW_TO_MAKE_ONE)
         failures = self._failures
         self._discover()
+        if self._failures == failures and now >= self._announce_at:
+            self._announce(now)
         self._heartbeat_all()
         if self._failures == failures:
             self._failures = 0
@@ -146,10 +160,28 @@ class Server:
         """Seconds until the next round: the interval, an end, or a quick retry."""
         now = self._links.clock()
         ends = [delivery.stops_at for delivery in self._deliveries.values()]
-        delays = [self._interval, *(end - now for end in ends if end > now)]
+        delays = [self._interval, *(end - now for end in (*ends, self._announce_at) if end > now)]
         if self._failures:
             delays.append(2 ** min(self._failures - 1, 10))
         return min(delays)
+
+    # Staying on the market
+
+    def _announce(self, now: int) -> None:
+        provider, domain = self._session.grant.provider, self._market.domain
+        try:
+            served = [one for one in self._links.sightings() if self._serves(one.gpu_id)]
+            for start in range(0, len(served), MAX_SIGHTINGS):
+                gpus = tuple(served[start : start + MAX_SIGHTINGS])
+                presence = Presence(provider=provider, gpus=gpus, signed_at=now)
+                signature = self._session.sign(presence, domain)
+                self._links.announce(SignedPresence(presence=presence, signature=signature))
+        except CoordinatorError as error:
+            self._refuse_unusable(error)
+            self._coordinator_failed(error)
+            return
+        # So that one that is lost does not take the GPUs off the market.
+        self._announce_at = now + max(1, self._market.unreachable_seconds // 3)
 
     # Finding bookings
 
@@ -161,12 +193,14 @@ class Server:
             return
         now = self._links.clock()
         for booking in found:
-            wanted = self._gpu_id is None or booking.gpu_id == self._gpu_id
             delivery = self._deliveries.get(booking.id)
             if delivery is not None:
                 delivery.disputed_at = booking.disputed_at
-            elif wanted and now < booking.terms.ends_at:
+            elif self._serves(booking.gpu_id) and now < booking.terms.ends_at:
                 self._take_on(booking)
+
+    def _serves(self, gpu_id: str | None) -> bool:
+        return self._gpu_id is None or gpu_id == self._gpu_id
 
     def _take_on(self, booking: Booking) -> None:
         stored = self._store.get(booking.id)
@@ -276,16 +310,19 @@ class Server:
             self._finish(delivery, "stopped", "the coordinator says to stop")
 
     def _heartbeat_failed(self, delivery: Delivery, error: CoordinatorError) -> None:
+        self._refuse_unusable(error)
         if error.problem == "booking-closed":
             self._finish(delivery, "stopped", "the booking is closed")
-        elif error.problem in UNUSABLE_SESSION:
+        else:
+            self._failures += 1
+            self._tell("retrying", f"heartbeat not taken: {error}", delivery.booking.booking_id)
+
+    def _refuse_unusable(self, error: CoordinatorError) -> None:
+        if error.problem in UNUSABLE_SESSION:
             raise WalletError(
                 f"the coordinator refuses this machine's session key: {error}",
                 hint=HOW_TO_MAKE_ONE,
             ) from error
-        else:
-            self._failures += 1
-            self._tell("retrying", f"heartbeat not taken: {error}", delivery.booking.booking_id)
 
     def _receipts(
         self, delivery: Delivery, offered: SignedReceipt | None

@@ -10,6 +10,14 @@ from aitbc.provider.detect import NoGpuFound, detect, telemetry
 NOTHING = "{}"
 
 
+def present_uuids() -> set[str]:
+    """The UUIDs of the GPUs that this machine's driver sees now; none where it has no driver."""
+    try:
+        return {gpu.uuid for gpu in detect()}
+    except NoGpuFound:
+        return set()
+
+
 def telemetry_source(uuid_of: Callable[[str], str]) -> Callable[[str | None], str]:
     """A function from a listed GPU's id to its telemetry.
 

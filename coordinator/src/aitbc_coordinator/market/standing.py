@@ -1,7 +1,7 @@
 """How a GPU stands: what it delivered of what was booked, and whether its machine was heard."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, update
@@ -63,19 +63,16 @@ def heard(session: Session, uuids: Mapping[str, str], at: int, *, allowed: int) 
     They stay on the market for `allowed` seconds from then; an empty UUID is none. Whether that is
     news of any of them: what is older than what was heard already changes nothing.
     """
-    known = session.exec(
-        update(Gpu)
-        .where(col(Gpu.id).in_(list(uuids)), _is_news(Gpu.last_seen, at))
-        .values(last_seen=at, reachable_until=at + allowed)
-    )
+    earlier = or_(col(Gpu.last_seen).is_(None), col(Gpu.last_seen) < at)
+    seen = {"last_seen": at, "reachable_until": at + allowed}
+    news = session.exec(update(Gpu).where(col(Gpu.id).in_(list(uuids)), earlier).values(seen))
     for gpu_id, uuid in uuids.items():
         if uuid:
-            session.exec(
-                update(Gpu)
-                .where(col(Gpu.id) == gpu_id, _is_news(Gpu.reported_at, at))
-                .values(reported_uuid=uuid, reported_at=at)
-            )
-    return known.rowcount > 0
+            # Of two reports in one second, the later to arrive counts.
+            earlier = or_(col(Gpu.reported_at).is_(None), col(Gpu.reported_at) <= at)
+            reported = {"reported_uuid": uuid, "reported_at": at}
+            session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, earlier).values(reported))
+    return news.rowcount > 0
 
 
 def record(session: Session, delivery: Delivery) -> None:
@@ -87,10 +84,6 @@ def record(session: Session, delivery: Delivery) -> None:
 def forget(session: Session, booking_id: str) -> None:
     """A booking is not closed, or no more; or what became of it was its buyer's wish."""
     session.exec(delete(Delivery).where(col(Delivery.booking_id) == booking_id))
-
-
-def _is_news(column: Any, at: int) -> ColumnElement[bool]:
-    return or_(col(column).is_(None), col(column) < at)
 
 
 def reported_uuid(telemetry: str) -> str:

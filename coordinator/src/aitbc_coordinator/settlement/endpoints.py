@@ -10,12 +10,13 @@ from aitbc.protocol import wire
 from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant
 from aitbc_coordinator.api.dependencies import BookingId, ContextDependency, GpuId
 from aitbc_coordinator.api.problems import declare
-from aitbc_coordinator.settlement import bookings, examples, gpus, heartbeats
+from aitbc_coordinator.settlement import bookings, examples, gpus, heartbeats, presences
 from aitbc_coordinator.settlement.filters import BookingQuery
 
 router = APIRouter(prefix=wire.API, tags=["settlement"])
 
 GrantBody = Annotated[SignedSessionGrant, Body(examples=[examples.GRANT])]
+PresenceBody = Annotated[wire.SignedPresence, Body(examples=[examples.PRESENCE])]
 HeartbeatBody = Annotated[SignedHeartbeat, Body(examples=[examples.HEARTBEAT])]
 
 
@@ -67,7 +68,7 @@ def get_receipt(booking_id: BookingId, context: ContextDependency) -> wire.Signe
 @router.post(
     "/sessions",
     status_code=HTTPStatus.CREATED,
-    summary="Let a session key send heartbeats",
+    summary="Let a session key speak for a provider's machine",
     responses=declare({403: ("wrong-signer", "session-expired")}),
 )
 def grant_session(signed: GrantBody, context: ContextDependency) -> SignedSessionGrant:
@@ -101,6 +102,25 @@ def post_heartbeat(signed: HeartbeatBody, context: ContextDependency) -> wire.He
 
     def work(session: Session) -> wire.HeartbeatAnswer:
         return heartbeats.accept(context, session, signed)
+
+    return context.database.transact(work)
+
+
+@router.post(
+    "/presence",
+    summary="Say that a machine is up",
+    responses=declare({403: ("wrong-signer", "stale-signature"), 404: ("unknown-gpu",)}),
+)
+def post_presence(signed: PresenceBody, context: ContextDependency) -> wire.PresenceAnswer:
+    """Signed by a session key, for the GPUs that its machine serves, idle or busy.
+
+    A GPU whose machine was not heard for the market's `unreachable_seconds` is not found and not
+    quoted until it is heard again; a heartbeat counts as well. The very same again, or an older
+    one, changes nothing.
+    """
+
+    def work(session: Session) -> wire.PresenceAnswer:
+        return presences.accept(context, session, signed)
 
     return context.database.transact(work)
 

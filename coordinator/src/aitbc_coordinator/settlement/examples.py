@@ -39,3 +39,15 @@ HEARTBEAT: dict[str, Any] = {
     },
     "signature": _SIGNATURE,
 }
+
+PRESENCE: dict[str, Any] = {
+    "presence": {
+        "provider": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "gpus": [
+            {"gpu_id": "g-7k3m9q", "gpu_uuid": "GPU-5c8d9a0e-7f0b-4a3d-9c39-1b6a2f0d4e77"},
+            {"gpu_id": "g-2h8x4r", "gpu_uuid": ""},
+        ],
+        "signed_at": 1800000110,
+    },
+    "signature": _SIGNATURE,
+}

@@ -89,7 +89,9 @@ def accept(context: Context, session: Session, signed: SignedHeartbeat) -> Heart
         ),
     )
     if booking.gpu_id is not None:
-        standing.heard(session, booking.gpu_id, heartbeat.telemetry, now)
+        uuid = standing.reported_uuid(heartbeat.telemetry)
+        allowed = context.settings.unreachable_seconds
+        standing.heard(session, {booking.gpu_id: uuid}, now, allowed=allowed)
     _advance_meter(context, session, booking, gained, now)
     return _answer(session, booking, now)
 
