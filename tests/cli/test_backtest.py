@@ -78,6 +78,12 @@ def test_a_trace_of_one_s_own(run: Run, write: Write) -> None:
     assert said["days"] == [{"day": "2026-01-05", "fixed": "0.125", "peak_maximizer": "0.1625"}]
 
 
+def test_a_spreadsheet_s_mark_at_the_front_of_a_file_is_no_part_of_it(
+    run: Run, write: Write
+) -> None:
+    assert result(run, "--trace", write("\ufeff" + HEADER + ROW))["buyers"] == 1
+
+
 def test_limits_as_percent_of_the_base_price(run: Run, write: Write) -> None:
     rows = "start,duration,max_percent\n2026-01-05T00:00:00,1h,100\n2026-01-05T02:00:00,1h,99\n"
     fixed = result(run, "--trace", write(rows))["strategies"][0]
@@ -100,6 +106,8 @@ def test_where_nothing_is_sold_nothing_is_compared(run: Run, write: Write) -> No
         (HEADER + "1969-01-01T00:00:00,2h,1\n", "is not a time"),
         (HEADER + "2106-12-31T00:00:00Z,2h,1\n", "is not a time"),
         (HEADER + "0001-01-01T00:00:00,2h,1\n", "is not a time"),
+        (HEADER + "0001-01-01T00:00:00+23:59,2h,1\n", "is not a time"),
+        (HEADER + "9999-12-31T23:59:59-23:59,2h,1\n", "is not a time"),
         (HEADER + ROW.replace("2h", "2"), "line 2: duration: '2' is not a duration"),
         (HEADER + ROW.replace("2h", "-2h"), "is not a duration"),
         (HEADER + ROW.replace("0.08", "8 cents"), "line 2: max_price: '8 cents' is not an amount"),

@@ -124,7 +124,7 @@ def _moment(text: str, region: str) -> int:
     try:
         read = datetime.fromisoformat(text)
         moment = int((read if read.tzinfo else read.replace(tzinfo=time_zone(region))).timestamp())
-    except (ValueError, OverflowError):
+    except ValueError:
         moment = -1
     if not 0 <= moment <= _LAST_SECOND:
         raise ValueError(f"'{text}' is not a time: write 2026-01-05T09:30:00, or with a Z for UTC")
