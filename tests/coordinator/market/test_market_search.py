@@ -238,7 +238,7 @@ def test_only_an_empty_first_page_says_why(client: TestClient, provider: Wallet)
 
 def test_an_empty_market_says_so(client: TestClient) -> None:
     page = find(client)
-    assert page.no_match == wire.NoMatch(searched=0, conditions=[])
+    assert page.no_match == wire.NoMatch(searched=0, conditions=[], taken=0)
 
 
 def record(context: Context, number: int, **changes: Any) -> None:

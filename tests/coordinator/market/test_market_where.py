@@ -16,13 +16,15 @@ from aitbc.protocol.pricing import STRATEGIES
 from aitbc.protocol.regions import REGIONS
 from aitbc.protocol.where import Condition, Field, Where, holds, matches, price_limit, show
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.market import search, searches, views
+from aitbc_coordinator.market import classes, search, searches, views
 from aitbc_coordinator.market.filters import SearchQuery
-from aitbc_coordinator.market.models import Delivery, Gpu, Listing
+from aitbc_coordinator.market.models import CLASS_COLUMNS, Delivery, Gpu, GpuClass, Listing
 from aitbc_coordinator.market.standing import WINDOW_SECONDS
 from expressions import ADDRESSES, IDS, MODELS, NAMES, PRICES, wheres
 
 SCOPE = searches.in_scope(None, NOW)
+NOWHERE = dict.fromkeys(CLASS_COLUMNS, 0) | {"region": "", "model": "", "base_price": 1}
+"""The class of what is not listed: it must not be looked at."""
 _times = st.sampled_from((NOW - WINDOW_SECONDS, NOW - WINDOW_SECONDS + 1, NOW))
 
 
@@ -73,14 +75,18 @@ markets = st.lists(st.sampled_from(IDS), min_size=1, unique=True).flatmap(
 
 def set_up(session: Session, market: tuple[Sample, ...]) -> None:
     """Let the database hold these GPUs and no others; nobody signed them."""
-    for table in (Delivery, Listing, Gpu):
+    for table in (Delivery, Listing, Gpu, GpuClass):
         session.exec(delete(table))
+    unlisted = classes.enter(session, NOWHERE)
+    classes.leave(session, unlisted)
     hashes = (f"0x{number:064x}" for number in itertools.count())
     for gpu in market:
         cuda_version = f"{gpu.row['cuda_major']}.{gpu.row['cuda_minor']}"
         listing = samples.listing(**gpu.listed, cuda_version=cuda_version)
         gpu_id, digest = gpu.row["id"], next(hashes)
-        session.add(Gpu(**gpu.listed, **gpu.row, salt=1, version=1, digest=digest))
+        class_id = classes.enter(session, gpu.listed | gpu.row) if gpu.row["listed"] else unlisted
+        row = {"class_id": class_id, "salt": 1, "version": 1, "digest": digest}
+        session.add(Gpu(**gpu.listed, **gpu.row, **row))
         session.flush()
         signed = {"payload": listing.model_dump_json(), "signature": "0x" + "00" * 65}
         session.add(Listing(digest=digest, gpu_id=gpu_id, version=1, **signed))

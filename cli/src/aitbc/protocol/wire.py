@@ -126,8 +126,8 @@ class Exclusion(Wire):
     """
 
     condition: str
-    excluded: int | None = Field(description="GPUs that fail it")
-    alone: int | None = Field(description="GPUs that fail it and no other")
+    excluded: int | None = Field(None, description="GPUs that fail it")
+    alone: int | None = Field(None, description="GPUs that fail it and no other")
 
 
 class NoMatch(Wire):
@@ -136,7 +136,9 @@ class NoMatch(Wire):
     searched: int
     conditions: list[Exclusion]
     taken: int | None = Field(
-        0, description="GPUs that match, and are reserved in the time that was asked for"
+        None,
+        description="GPUs that match, and are reserved in the time that was asked for; none where "
+        "they are too many to look at",
     )
 
 

@@ -8,7 +8,7 @@ from aitbc.protocol import ids, messages, wire
 from aitbc.protocol.pricing import STRATEGIES
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
-from aitbc_coordinator.market import repository
+from aitbc_coordinator.market import classes, repository
 from aitbc_coordinator.market.models import Gpu, Listing, Unlisting
 from aitbc_coordinator.market.regions import require_region
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
@@ -56,14 +56,16 @@ def register(context: Context, session: Session, signed: wire.SignedListing) -> 
         raise _version_conflict(listing.version, FIRST_VERSION)
     _check(session, gpu_id, listing)
     context.wallets.spend(listing.provider)
+    columns = _columns(listing)
     gpu = Gpu(
         id=gpu_id,
+        class_id=classes.enter(session, columns),
         idle_since=context.now(),
         reachable_until=context.now() + context.settings.first_presence_seconds,
         version=listing.version,
         digest=digest,
         listed=True,
-        **_columns(listing),
+        **columns,
     )
     repository.add(session, gpu)
     _keep(session, gpu, signed)
@@ -84,11 +86,14 @@ def update(context: Context, session: Session, gpu_id: str, signed: wire.SignedL
     _require_since_unlisting(gpu, listing.signed_at)
     _check(session, gpu_id, listing)
     context.wallets.spend(listing.provider)
-    if not gpu.listed:
+    if gpu.listed:
+        classes.leave(session, gpu.class_id)
+    else:
         gpu.idle_since = context.now()
-    gpu.sqlmodel_update(
-        {**_columns(listing), "version": listing.version, "digest": digest, "listed": True}
-    )
+    columns = _columns(listing)
+    state = {"version": listing.version, "digest": digest, "listed": True}
+    class_id = classes.enter(session, columns)
+    gpu.sqlmodel_update({**columns, **state, "class_id": class_id})
     session.flush()
     _keep(session, gpu, signed)
     return gpu
@@ -106,6 +111,8 @@ def unlist(context: Context, session: Session, gpu_id: str, signed: wire.SignedU
     require_fresh(context, unlisting.signed_at)
     _require_next(gpu, unlisting.version)
     context.wallets.spend(unlisting.provider)
+    if gpu.listed:
+        classes.leave(session, gpu.class_id)
     gpu.listed = False
     gpu.unlisted_at = max(gpu.unlisted_at or 0, unlisting.signed_at)
     session.flush()

@@ -23,6 +23,7 @@ from aitbc_coordinator.market.filters import Position, read_where
 from aitbc_coordinator.market.models import Gpu
 from aitbc_coordinator.market.state import MarketState
 from aitbc_coordinator.market.views import Span
+from aitbc_coordinator.market.walk import Walk
 
 SPARES = 7
 """How many more free GPUs are compared than are asked for."""
@@ -47,7 +48,7 @@ def wanted(request: QuoteRequest, decimals: int) -> Where:
     """All conditions of a request, that on its highest price among them. Raises Invalid."""
     where = read_where(request.where or None, decimals)
     limit = price_limit(where)
-    if limit is not None and limit <= request.max_price:
+    if request.max_price >= (units.MAX_AMOUNT if limit is None else limit):
         return where
     return (*where, Condition(Field.PRICE, Operator.AT_MOST, (request.max_price,)))
 
@@ -88,20 +89,17 @@ def _free(
 ) -> Sequence[Offer]:
     """The first free GPUs by base price and id that meet all conditions, up to a limit."""
     of_price = [one for one in where if one.field is Field.PRICE]
-    conditions = [
-        searches.in_scope(None, context.now()),
-        *searches.conditions(where, context.now()),
-        searches.is_free(span.starts_at, span.ends_at, chain_time(session)),
-    ]
+    is_free = searches.is_free(span.starts_at, span.ends_at, chain_time(session))
+    walk = Walk(session, where, context.now(), more=(is_free,))
     found: list[Offer] = []
     after: Position | None = None
-    for _ in range(MAX_BATCHES):
-        gpus = searches.find(session, conditions, after, BATCH)
+    for size in (limit, *[BATCH] * MAX_BATCHES):
+        gpus = walk.find(after, size)
         for offer in offers(context, session, gpus, span):
             affordable = all(compare(one, offer.price.per_hour) for one in of_price)
             if affordable and offer.amount <= units.MAX_AMOUNT:
                 found.append(offer)
-        if len(gpus) < BATCH or len(found) >= limit:
+        if len(gpus) < size or len(found) >= limit:
             break
         after = Position(gpus[-1].base_price, gpus[-1].id)
     return found[:limit]
@@ -110,11 +108,11 @@ def _free(
 def _unmatched(
     context: Context, session: Session, where: Where, span: Span, count: int, *, free: int
 ) -> Unmatched:
-    counts = reasons.count(context, session, searches.in_scope(None, context.now()), where, span)
+    counts = reasons.count(context, session, where, span=span)
     matching = counts.matching(where)
     taken = None if matching is None else max(0, matching - free)
     why = reasons.shown(
-        counts, where, context.market.decimals, taken=taken, complete=not (free or taken)
+        counts, where, context.market.decimals, taken=taken, complete=free == taken == 0
     )
     if free:
         return Unmatched(
@@ -125,7 +123,13 @@ def _unmatched(
         )
     return Unmatched(
         "no-match",
-        f"{taken} GPUs match, and all are reserved in that time" if taken else "no GPU matches",
-        hint="ask for another time" if taken else "ask for less",
+        _nothing_free(taken),
+        hint="ask for less" if taken == 0 else "ask for another time, or for less",
         why=why,
     )
+
+
+def _nothing_free(taken: int | None) -> str:
+    if taken is None:
+        return "no GPU matches that is free in that time"
+    return f"{taken} GPUs match, and all are reserved in that time" if taken else "no GPU matches"

@@ -6,7 +6,33 @@ from sqlmodel import Field, SQLModel
 from aitbc_coordinator.database import AmountColumn
 
 _IS_LISTED = text("listed")
+_LISTED_IN_SQLITE = text("listed = 1")
+"""As SQLite reads a condition: it takes an index for a condition that is written as the index's."""
+CLASS_COLUMNS = ("region", "model", "memory_gib", "cuda_major", "cuda_minor")
+"""What all GPUs of a class have in common."""
 _IS_LISTED_WITH_UUID = text("listed AND gpu_uuid <> ''")
+
+
+class GpuClass(SQLModel, table=True):
+    """GPUs that are alike. Rows stay when their last GPU is unlisted."""
+
+    __tablename__ = "gpu_class"
+    __table_args__ = (
+        UniqueConstraint(*CLASS_COLUMNS, name="gpu_class_alike"),
+        CheckConstraint("listed >= 0", name="gpu_class_count"),
+        Index("gpu_class_by_price", "cheapest", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    region: str
+    model: str
+    memory_gib: int = Field(sa_type=BigInteger)
+    cuda_major: int
+    cuda_minor: int
+    listed: int = Field(sa_type=BigInteger)
+    """How many of its GPUs are listed."""
+    cheapest: int = Field(sa_type=AmountColumn)
+    """The lowest base price of any GPU that was ever listed in it."""
 
 
 class Gpu(SQLModel, table=True):
@@ -29,10 +55,26 @@ class Gpu(SQLModel, table=True):
             sqlite_where=_IS_LISTED_WITH_UUID,
             postgresql_where=_IS_LISTED_WITH_UUID,
         ),
-        Index("gpu_by_price", "listed", "base_price", "id"),
+        Index(
+            "gpu_by_price",
+            "base_price",
+            "id",
+            sqlite_where=_LISTED_IN_SQLITE,
+            postgresql_where=_IS_LISTED,
+        ),
+        Index(
+            "gpu_of_class",
+            "class_id",
+            "base_price",
+            "id",
+            sqlite_where=_LISTED_IN_SQLITE,
+            postgresql_where=_IS_LISTED,
+        ),
     )
 
     id: str = Field(primary_key=True)
+    class_id: int = Field(foreign_key="gpu_class.id")
+    """Of what it is listed as, or was last."""
     provider: str = Field(index=True)
     salt: int = Field(sa_type=AmountColumn)
     name: str

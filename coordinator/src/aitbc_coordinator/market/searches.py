@@ -2,31 +2,38 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, not_, true, tuple_
+from sqlalchemy import ColumnElement, and_, func, literal, not_, true, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.where import COMPARE, Condition, Field, Operator, Where, fold_case
 from aitbc_coordinator.database import AmountColumn
-from aitbc_coordinator.market import repository, standing
+from aitbc_coordinator.market import classes, repository, standing
 from aitbc_coordinator.market.filters import Position
-from aitbc_coordinator.market.models import Gpu, Reservation
+from aitbc_coordinator.market.models import Gpu, GpuClass, Reservation
+
+Rows = type[Gpu] | type[GpuClass]
 
 
 def find(
     session: Session, conditions: Sequence[ColumnElement[bool]], after: Position | None, limit: int
 ) -> Sequence[Gpu]:
     """GPUs by base price and id, from the one that follows `after`."""
-    query = select(Gpu).where(*conditions)
+    return session.exec(ordered(select(Gpu), conditions, after, limit)).all()
+
+
+def ordered(
+    query: Any, conditions: Sequence[ColumnElement[bool]], after: Position | None, limit: int
+) -> Any:
+    """A query of `Gpu` with conditions, by base price and id, from the one that follows `after`."""
+    query = query.where(*conditions)
     if after is not None:
         reached = tuple_(literal(after.base_price, AmountColumn), literal(after.gpu_id))
         query = query.where(tuple_(col(Gpu.base_price), col(Gpu.id)) > reached)
-    return session.exec(query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(limit)).all()
+    return query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(limit)
 
 
 def failures(
@@ -36,12 +43,7 @@ def failures(
 
     A condition that is NULL fails.
     """
-    bits = (
-        case((condition, literal(0, BigInteger)), else_=literal(1 << i, BigInteger))
-        for i, condition in enumerate(conditions)
-    )
-    failed = select(reduce(add, bits, literal(0, BigInteger)).label("failed")).where(scope)
-    masks = failed.subquery()
+    masks = select(classes.mask_of(conditions).label("failed")).where(scope).subquery()
     query = select(masks.c.failed, func.count()).group_by(masks.c.failed)
     return Counter(dict(session.exec(query).all()))
 
@@ -64,19 +66,22 @@ def is_free(starts_at: int, ends_at: int, chain_time: int) -> ColumnElement[bool
     return ~taken.correlate(Gpu).exists()
 
 
-def conditions(where: Where, now: int) -> list[ColumnElement[bool]]:
+def conditions(where: Where, now: int, of: Rows = Gpu) -> list[ColumnElement[bool]]:
     """The conditions of an expression: see `condition`."""
-    return [condition(one, now) for one in where]
+    return [condition(one, now, of) for one in where]
 
 
-def condition(one: Condition, now: int) -> ColumnElement[bool]:
-    """A condition of a search on a row of `Gpu`; of a price, whether its bounds allow it."""
+def condition(one: Condition, now: int, of: Rows = Gpu) -> ColumnElement[bool]:
+    """A condition of a search on a row of `Gpu`; of a price, whether its bounds allow it.
+
+    What GPUs of a class have in common can be asked of `GpuClass` too.
+    """
     if one.field is Field.PRICE:
         return _may_cost(one.operator, one.values)
     if one.field is Field.VERIFIED:
         verified = standing.is_verified(now)
         return verified if one.values[0] else not_(verified)
-    column, value = _column(one.field, now), one.values[0]
+    column, value = _column(one.field, now, of), one.values[0]
     if one.operator is Operator.IN:
         found = column.in_(one.values)
     elif one.operator is Operator.CONTAINS:
@@ -104,15 +109,15 @@ def _lower_postgresql(element: ascii_lower, compiler: Any, **options: Any) -> st
     return f'lower({compiler.process(element.clauses, **options)} COLLATE "C")'
 
 
-def _column(field: Field, now: int) -> Any:
+def _column(field: Field, now: int, of: Rows) -> Any:
     match field:
         case Field.CUDA:
-            return tuple_(col(Gpu.cuda_major), col(Gpu.cuda_minor))
+            return tuple_(col(of.cuda_major), col(of.cuda_minor))
         case Field.MEMORY:
-            return col(Gpu.memory_gib)
+            return col(of.memory_gib)
         case Field.RELIABILITY:
             return standing.reliability_bps(now)
-    return col(getattr(Gpu, field.value))
+    return col(getattr(of, field.value))
 
 
 def _may_cost(operator: Operator, values: Sequence[Any]) -> ColumnElement[bool]:

@@ -39,8 +39,25 @@ def upgrade() -> None:
         sa.Column("gas_price", AMOUNT, nullable=False),
     )
     op.create_table(
+        "gpu_class",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("memory_gib", sa.BigInteger(), nullable=False),
+        sa.Column("cuda_major", sa.Integer(), nullable=False),
+        sa.Column("cuda_minor", sa.Integer(), nullable=False),
+        sa.Column("listed", sa.BigInteger(), nullable=False),
+        sa.Column("cheapest", AMOUNT, nullable=False),
+        sa.UniqueConstraint(
+            *("region", "model", "memory_gib", "cuda_major", "cuda_minor"), name="gpu_class_alike"
+        ),
+        sa.CheckConstraint("listed >= 0", name="gpu_class_count"),
+    )
+    op.create_index("gpu_class_by_price", "gpu_class", ["cheapest", "id"])
+    op.create_table(
         "gpu",
         sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("class_id", sa.Integer(), sa.ForeignKey("gpu_class.id"), nullable=False),
         sa.Column("provider", sa.String(), nullable=False, index=True),
         sa.Column("salt", AMOUNT, nullable=False),
         sa.Column("name", sa.String(), nullable=False),
@@ -66,7 +83,8 @@ def upgrade() -> None:
     )
     _unique_among_listed("gpu_listed_name", ["provider", "name"], "listed")
     _unique_among_listed("gpu_listed_uuid", ["gpu_uuid"], "listed AND gpu_uuid <> ''")
-    op.create_index("gpu_by_price", "gpu", ["listed", "base_price", "id"])
+    _of_listed("gpu_by_price", ["base_price", "id"])
+    _of_listed("gpu_of_class", ["class_id", "base_price", "id"])
     op.create_table(
         "delivery",
         sa.Column("booking_id", sa.String(), primary_key=True),
@@ -136,6 +154,12 @@ def upgrade() -> None:
 def _unique_among_listed(name: str, columns: list[str], condition: str) -> None:
     where = sa.text(condition)
     op.create_index(name, "gpu", columns, unique=True, sqlite_where=where, postgresql_where=where)
+
+
+def _of_listed(name: str, columns: list[str]) -> None:
+    # SQLite takes an index for a condition that is written as the index's.
+    where = {"sqlite_where": sa.text("listed = 1"), "postgresql_where": sa.text("listed")}
+    op.create_index(name, "gpu", columns, **where)
 
 
 def _refuse_overlaps() -> None:
