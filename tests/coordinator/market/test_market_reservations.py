@@ -13,7 +13,8 @@ from sqlmodel import Session, select
 
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.database import Database, is_conflict
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.group_commit import is_conflict
 from aitbc_coordinator.market import reservations, standing
 from aitbc_coordinator.market.models import Gpu, Reservation
 

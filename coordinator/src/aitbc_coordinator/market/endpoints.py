@@ -197,7 +197,7 @@ def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.Signe
         ),
     },
 )
-def make_quote(
+async def make_quote(
     signed: QuoteRequestBody, context: ContextDependency, response: Response
 ) -> wire.SignedQuotes:
     """Of the GPU that is named, or of the best `count` that `where` means: all of them or none.
@@ -212,7 +212,7 @@ def make_quote(
         return quotes.make(context, session, signed)
 
     try:
-        made, created = context.database.transact(work)
+        made, created = await context.database.write(work)
     except IntegrityError as error:
         raise quotes.taken(signed.request.gpu_id) from error
     return _made(response, made, created=created)
