@@ -13,14 +13,13 @@ from replay.market import Booking
 from replay.replaying import Week, replay
 from replay.rules import WEEK, WEEK_START
 
-NODES, TASKS = 12, 60
-CARDS = rules.supply(trace.nodes()[:NODES])
-DEMAND = rules.demand(trace.tasks(), CARDS)[:: 7_064 // TASKS]
+CARDS = rules.supply(trace.nodes()[: cases.SMALL_NODES])
+DEMAND = rules.demand(trace.tasks(), CARDS)[:: cases.SMALL_TASK_STEP]
 
 
 @pytest.fixture(scope="module")
 def measured() -> Measured:
-    return cases.measured(CARDS, DEMAND)
+    return cases.measure_small()
 
 
 def test_the_whole_trace_is_there() -> None:
@@ -38,7 +37,7 @@ def test_every_goal_is_of_a_row(measured: Measured) -> None:
     rows = {row.id: row for row in measured.rows}
     assert len(rows) == len(measured.rows)
     assert {row.id for row in measured.rows if row.goal is not None} == set(cases.GOALS)
-    assert rows["overlaps"].value == 0
+    assert rows["overlaps"].value == rows["wrongly_refused"].value == 0
     assert rows["volatility_fixed"].value == 0
     for pricing in ("fixed", *(name.replace("-", "_") for name in STRATEGIES)):
         shares = [rows[f"{name}_{pricing}"].value for name in ("fill_rate", "too_dear", "taken")]
@@ -54,14 +53,15 @@ def week() -> Week:
 def test_it_is_always_the_same(measured: Measured, week: Week) -> None:
     """In this process, and in the ones that the benchmark starts."""
     rows = {row.id: row.value for row in measured.rows}
-    again = rules.demand(trace.tasks(), CARDS)[:: 7_064 // TASKS]
+    again = rules.demand(trace.tasks(), CARDS)[:: cases.SMALL_TASK_STEP]
     assert replay("market-balance", CARDS, again) == week
     assert rows["fill_rate_market_balance"] == round(measures.fill_percent(week), 2)
     assert rows["volatility_market_balance"] == round(measures.volatility_percent(week), 2)
 
 
 def test_buyers_pay_no_more_than_they_would_and_get_what_they_came_for(week: Week) -> None:
-    assert week.asked == len(week.bookings) + week.too_dear + week.taken
+    refused = (*week.too_dear, *week.taken)
+    assert week.asked == len(week.bookings) + sum(r.count for r in refused)
     wanted = {(r.comes_at + 60, r.region, r.model, r.seconds): r for r in DEMAND}
     got: Counter[str] = Counter()
     for booking in week.bookings:
@@ -76,7 +76,7 @@ def test_buyers_pay_no_more_than_they_would_and_get_what_they_came_for(week: Wee
 def test_a_cluster_gets_all_or_none() -> None:
     crowd = [replace(r, count=64, most=10**9) for r in DEMAND[:3]]
     week = replay("fixed", CARDS, crowd)
-    assert (week.bookings, week.taken) == ([], 3 * 64)
+    assert (week.bookings, week.taken, week.too_dear) == ([], crowd, [])
 
 
 def test_demand_is_within_the_week_and_its_bounds() -> None:
@@ -94,6 +94,9 @@ def test_demand_is_within_the_week_and_its_bounds() -> None:
     )
     in_peak = sum(measures.peak_seconds(r.region, r.comes_at, r.comes_at + 1) for r in demand)
     assert in_peak > 0.6 * 7_064
+
+
+ASKED = replace(DEMAND[0], count=1)
 
 
 def booking(starts_in: int, lasts: int, gpu_id: str = "g-1", price: int = 100) -> Booking:
@@ -118,7 +121,9 @@ def week_of(*bookings: Booking, **changes: object) -> Week:
 
 def test_the_measures_by_hand() -> None:
     """Two GPUs, a week: 42 of 336 hours are booked."""
-    week = week_of(booking(0, 24), booking(30, 18, "g-2", price=150), too_dear=1, taken=1)
+    week = week_of(
+        booking(0, 24), booking(30, 18, "g-2", price=150), too_dear=[ASKED], taken=[ASKED]
+    )
     assert measures.fill_percent(week) == 50
     assert measures.too_dear_percent(week) == measures.taken_percent(week) == 25
     assert measures.utilisation_percent(week) == 12.5
@@ -128,6 +133,12 @@ def test_the_measures_by_hand() -> None:
     assert measures.overlaps(week) == 0
     over = week_of(booking(160, 24))
     assert measures.utilisation_percent(over) == pytest.approx(100 * 8 / 336)
+
+
+def test_who_would_have_paid_the_base_price_was_wrongly_refused() -> None:
+    base = rules.MODELS[ASKED.model].base_price
+    refused = [replace(ASKED, most=base - 1), replace(ASKED, most=base)]
+    assert measures.wrongly_refused(week_of(too_dear=refused)) == 1
 
 
 def test_two_bookings_of_a_gpu_at_once_are_counted() -> None:

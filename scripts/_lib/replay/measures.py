@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from operator import attrgetter
 from statistics import mean
@@ -12,7 +13,7 @@ from aitbc.protocol.pricing.strategies import peak_seconds
 from aitbc.protocol.units import BPS
 from replay.market import Booking
 from replay.replaying import Week
-from replay.rules import WEEK, WEEK_START
+from replay.rules import MODELS, WEEK, WEEK_START, Request
 
 DAY = 86_400
 DAYS = WEEK // DAY
@@ -24,11 +25,11 @@ def fill_percent(week: Week) -> float:
 
 
 def too_dear_percent(week: Week) -> float:
-    return 100 * week.too_dear / week.asked
+    return 100 * _gpus(week.too_dear) / week.asked
 
 
 def taken_percent(week: Week) -> float:
-    return 100 * week.taken / week.asked
+    return 100 * _gpus(week.taken) / week.asked
 
 
 def utilisation_percent(week: Week) -> float:
@@ -76,6 +77,15 @@ def overlaps(week: Week) -> int:
         before.gpu_id == after.gpu_id and before.ends_at > after.starts_at
         for before, after in pairwise(in_order)
     )
+
+
+def wrongly_refused(fixed: Week) -> int:
+    """Who got nothing at a fixed price, though GPUs were free and not above what is paid."""
+    return sum(wanted.most >= MODELS[wanted.model].base_price for wanted in fixed.too_dear)
+
+
+def _gpus(requests: Iterable[Request]) -> int:
+    return sum(request.count for request in requests)
 
 
 def _seconds_in(booking: Booking, start: int, end: int) -> int:

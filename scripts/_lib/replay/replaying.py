@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aitbc.protocol.pricing import DEFAULT_STRATEGY, STRATEGIES
+from aitbc.protocol.pricing import DEFAULT_STRATEGY
 from aitbc.protocol.pricing.backtest import FIXED
 from aitbc.protocol.units import BPS, SECONDS_PER_HOUR
 from replay.market import QUOTE_SECONDS, Booking, Market
 from replay.rules import MODELS, WEEK, WEEK_START, Card, Request
 
-PRICINGS = (FIXED, *STRATEGIES)
 WATCHED = 60
 """How many GPUs' prices are looked at as each hour begins."""
 
@@ -27,10 +26,10 @@ class Week:
     gpu_ids: list[str]
     asked: int = 0
     """GPUs that were asked for."""
-    too_dear: int = 0
-    """Of them: there were free ones, at a higher price than the buyer pays."""
-    taken: int = 0
-    """Of them: so many were not free."""
+    too_dear: list[Request] = field(default_factory=list)
+    """Who got nothing though GPUs were free: they must have cost more than is paid."""
+    taken: list[Request] = field(default_factory=list)
+    """Who got nothing as too few were free."""
     bookings: list[Booking] = field(default_factory=list)
     prices: dict[str, list[int]] = field(default_factory=dict)
     """Of the watched GPUs, as each hour begins: basis points of the base price."""
@@ -60,21 +59,19 @@ class _Replay:
         """A heap: the first to end comes first."""
 
     def through(self, demand: Sequence[Request]) -> Week:
-        hours = iter(range(WEEK_START, WEEK_START + WEEK, SECONDS_PER_HOUR))
-        hour = next(hours, None)
-        for wanted in demand:
-            while hour is not None and hour <= wanted.comes_at:
-                self._begin_hour(hour)
-                hour = next(hours, None)
-            self._answer(wanted)
-        for rest in (hour, *hours):
-            if rest is not None:
-                self._begin_hour(rest)
+        hours = range(WEEK_START, WEEK_START + WEEK, SECONDS_PER_HOUR)
+        events: Iterator[int | Request] = heapq.merge(hours, demand, key=_moment)
+        for event in events:
+            if isinstance(event, Request):
+                self._answer(event)
+            else:
+                self._begin_hour(event)
         return self._week
 
     def _begin_hour(self, starts_at: int) -> None:
         self._market.now = starts_at
-        self._market.close_bookings(self._ended(starts_at))
+        if ended := list(self._ended(starts_at)):
+            self._market.close_bookings(ended)
         self._market.record_hour()
         for gpu_id, price in self._market.asking(list(self._watched)).items():
             base = MODELS[self._watched[gpu_id].model].base_price
@@ -91,13 +88,16 @@ class _Replay:
         self._week.bookings += bookings
         for booking in bookings:
             heapq.heappush(self._running, booking)
-        if not bookings and self._free(wanted) >= wanted.count:
-            self._week.too_dear += wanted.count
-        elif not bookings:
-            self._week.taken += wanted.count
+        if not bookings:
+            enough = self._free(wanted) >= wanted.count
+            (self._week.too_dear if enough else self._week.taken).append(wanted)
 
     def _free(self, wanted: Request) -> int:
         """GPUs that somebody could have had, at whatever price: counted apart from the market."""
         starts_at, kind = wanted.comes_at + QUOTE_SECONDS, (wanted.region, wanted.model)
         taken = (b for b in self._running if (b.region, b.model) == kind and b.ends_at > starts_at)
         return self._listed[kind] - sum(1 for _ in taken)
+
+
+def _moment(event: int | Request) -> int:
+    return event.comes_at if isinstance(event, Request) else event
