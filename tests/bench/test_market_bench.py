@@ -15,7 +15,7 @@ from test_gas import bench, rows_by_id
 from aitbc.protocol import wire
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.market import listings
-from aitbc_coordinator.market.models import Gpu, Listing
+from aitbc_coordinator.market.models import Gpu, GpuClass, Listing
 from local_market import LocalMarketError
 from market_bench import baseline, load, measure
 from market_bench.databases import Kind, kinds
@@ -137,9 +137,10 @@ def test_every_gpu_is_copied_with_its_listing(kind: Kind, tmp_path: Path) -> Non
 
     with database.read() as session:
         gpus = session.exec(select(Gpu).where(Gpu.listed)).all()
+        counted = session.scalar(select(func.sum(GpuClass.listed)))
         of_gpus = {row.digest: row.gpu_id for row in session.exec(select(Listing))}
     database.close()
-    assert len({gpu.id for gpu in gpus}) == 24
+    assert len({gpu.id for gpu in gpus}) == counted == 24
     assert of_gpus == {gpu.digest: gpu.id for gpu in gpus}
 
 

@@ -19,11 +19,12 @@ from sqlalchemy import (
     literal,
     select,
     text,
+    update,
 )
 from sqlmodel import SQLModel, col
 
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.market.models import Gpu, Listing
+from aitbc_coordinator.market.models import Gpu, GpuClass, Listing
 
 SUFFIX_DIGITS = 6
 
@@ -45,6 +46,7 @@ def grow(database: Database, times: int) -> None:
             "digest": func.substr(col(Listing.digest), 1, digest_chars).concat(suffix),
         }
         _copy(connection, Gpu, copies, gpus)
+        connection.execute(update(GpuClass).values(listed=col(GpuClass.listed) * times))
         _copy(connection, Listing, copies, listings)
 
 

@@ -36,7 +36,7 @@ ESCROW = "0x" + "e5" * 20
 HOLD_SECONDS = 3600
 """How long a quote holds: none lapses in a run."""
 AGE_SECONDS = 86_400
-"""How old a signature may be: what is signed before the clock starts waits for its turn."""
+"""How old a signature may be, which waits for its turn; and how long no machine need be heard."""
 
 
 FULL = Scale()
@@ -152,6 +152,7 @@ def new_coordinator(folder: Path) -> Coordinator:
         deploy_block=0,
         passphrase_file=folder / "passphrase",
         quote_seconds=HOLD_SECONDS,
+        first_presence_seconds=AGE_SECONDS,
         signature_seconds=AGE_SECONDS,
         address_requests_per_minute=0,
         wallet_requests_per_minute=0,
