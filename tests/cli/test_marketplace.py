@@ -16,6 +16,7 @@ from local_market import LocalMarket, User
 
 COIN = 10**17
 GPU_KEYS = [
+    "available",
     "base_price",
     "ceiling_price",
     "cuda_version",
@@ -25,6 +26,8 @@ GPU_KEYS = [
     "id",
     "last_seen",
     "listed",
+    "maintenance_from",
+    "maintenance_until",
     "memory_gib",
     "model",
     "name",

@@ -218,6 +218,29 @@ def test_an_unknown_strategy_is_refused() -> None:
     refused(forged, "unknown strategy")
 
 
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        # The quoted hour begins on Friday at 00:01 in the region.
+        ({"available": "fri 00:00-fri 02:00"}, True),
+        ({"available": "fri 00:00-fri 01:00"}, False),
+        ({"available": "mon 00:00-mon 02:00"}, False),
+        ({"available": "mon 00:00-mon 02:00", "region": "nowhere"}, False),
+        ({"maintenance_from": NOW + 1_800, "maintenance_until": NOW + 1_801}, False),
+        ({"maintenance_from": NOW + 7_200, "maintenance_until": NOW + 7_201}, True),
+    ],
+    ids=str,
+)
+def test_a_time_that_its_provider_does_not_offer_is_refused(
+    changes: dict[str, Any], *, fits: bool
+) -> None:
+    quote = OFFER.quote(gpu=OFFER.listing.model_copy(update=changes))
+    if fits:
+        verify_quote(OFFER.market, OFFER.request, quote)
+    else:
+        refused(quote, "" if "region" in changes else "its time is")
+
+
 @settings(max_examples=40)
 @given(
     booked=st.integers(0, 10),

@@ -16,12 +16,14 @@ from aitbc.protocol.messages import (
     Listing,
     Message,
     Minimum,
+    Presence,
     Quote,
     QuoteRequest,
     Receipt,
     SessionGrant,
     SettleEach,
     SettleMany,
+    Sighting,
     Terms,
     Unlisting,
     escrow_seed,
@@ -71,6 +73,11 @@ MESSAGES: list[Message] = [
     SettleMany(booking_ids=(ID, ID)),
     SettleMany(booking_ids=()),
     SettleEach(completions=(Completion(booking_id=ID, earned=1, evidence=ID),)),
+    Presence(
+        provider=ACCOUNT.address,
+        gpus=(Sighting(gpu_id="g-7k3m9q", gpu_uuid="GPU-1"), Sighting(gpu_id="g-2", gpu_uuid="")),
+        signed_at=NOW,
+    ),
 ]
 
 
@@ -212,6 +219,9 @@ def test_changing_any_field_of_a_listing_changes_its_signer() -> None:
         "floor_price": 1,
         "ceiling_price": 10,
         "strategy": "peak-maximizer",
+        "available": "mon 00:00-mon 00:01",
+        "maintenance_from": 1,
+        "maintenance_until": 1,
         "signed_at": NOW + 1,
     }
     assert set(changes) == set(Listing.model_fields)

@@ -68,6 +68,7 @@ def signed_bodies(people: People) -> dict[str, Signed]:
     provider, buyer, key = people.provider, people.buyer, people.key
     now = people.clock.now
     offer = {"region": "us-west", "strategy": "market-balance", "version": 1, "floor_price": "1"}
+    offer |= {"available": "", "maintenance_from": 0, "maintenance_until": 0}
     listed = {"provider": provider.address, "signed_at": now}
     again = {"salt": "1", "version": 2}
     off = {"salt": str(SECOND), "version": 2}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from aitbc.errors import UntrustedMarket
 from aitbc.protocol import pricing, worth
+from aitbc.protocol.availability import hours_of
 from aitbc.protocol.ids import gpu_id, quote_id
 from aitbc.protocol.messages import Domain, Listing, Quote, QuoteRequest, Terms
 from aitbc.protocol.pricing import NO_HOUR, PRICING_VERSION, PricingInputs
@@ -18,6 +19,8 @@ from aitbc.protocol.wire import Market, RegionHour, SignedListing, SignedMinimum
 
 CLOCK_TOLERANCE_SECONDS = 300
 """How far a buyer's and a coordinator's clocks may be apart."""
+
+OFFERED = "inside the hours that its provider offers"
 
 
 class Check(NamedTuple):
@@ -70,6 +73,7 @@ def own_checks(market: Market, signed: SignedQuote) -> Iterator[Check]:
     yield Check("listing", terms.listing, listing_digest(domain, listing))
     yield Check("booking id", signed.booking_id, terms.booking_id(domain))
     yield Check("id", signed.id, quote_id(signed.booking_id))
+    yield Check("time", _when(listing, terms), OFFERED)
     yield Check("minimum", signed.minimum, min(signed.minimum, terms.amount))
     commitment = Quote(
         booking_id=signed.booking_id,
@@ -125,6 +129,15 @@ def verify_minimum(market: Market, signed: SignedMinimum) -> None:
 def listing_digest(domain: Domain, listing: Listing) -> str:
     """What terms name a listing by, as 0x-hex."""
     return "0x" + listing.digest(domain).hex()
+
+
+def _when(listing: Listing, terms: Terms) -> str:
+    """How the time of terms lies to the hours in which a listing offers its GPU."""
+    try:
+        offered = hours_of(listing).covers(terms.starts_at, terms.ends_at)
+    except ValueError as error:
+        return str(error)
+    return OFFERED if offered else "outside"
 
 
 def _price_checks(signed: SignedQuote) -> Iterator[Check]:

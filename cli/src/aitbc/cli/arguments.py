@@ -16,10 +16,11 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _LAST_SECOND = 2**32 - 1
 
+_Given = TypeVar("_Given")
 _Value = TypeVar("_Value")
 
 
-def checked(option: str, read: Callable[[str], _Value], text: str) -> _Value:
+def checked(option: str, read: Callable[[_Given], _Value], text: _Given) -> _Value:
     """What `read` makes of an option's text; its ValueError becomes a usage error."""
     try:
         return read(text)

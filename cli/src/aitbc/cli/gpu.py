@@ -20,16 +20,21 @@ from aitbc.cli.filtering import (
     read_filter,
 )
 from aitbc.cli.listing import (
+    ALWAYS,
+    NO_MAINTENANCE,
     change_listing,
     default_ceiling,
     default_floor,
     describe_hardware,
     make_listing,
+    read_available,
+    read_maintenance,
 )
 from aitbc.cli.lookup import find_gpu, search_gpus
 from aitbc.cli.session import Session
 from aitbc.cli.views import factors_view, gpu_columns, gpu_view, listing_view
 from aitbc.errors import CoordinatorError, InvalidInput, UntrustedMarket, WalletError
+from aitbc.protocol.availability import EXAMPLE
 from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.messages import Listing, Unlisting
 from aitbc.protocol.pricing import DEFAULT_STRATEGY, STRATEGIES, parse_strategy
@@ -44,6 +49,22 @@ gpu = group("Register, find and change GPUs.")
 
 GPU_HELP = "The GPU's id, a unique prefix of it, or your own GPU's name."
 GpuOption = Annotated[str, typer.Option("--gpu-id", help=GPU_HELP)]
+AvailableOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f'When it may be booked, on its region\'s clock, such as "{EXAMPLE}"; several add up. '
+        f"'{ALWAYS}' for always, as is the default.",
+        metavar="WINDOW",
+    ),
+]
+MaintenanceOption = Annotated[
+    str | None,
+    typer.Option(
+        help="When it may not be, such as +2h..+5h or 2030-01-31T09:00Z..2030-01-31T12:00Z. "
+        f"'{NO_MAINTENANCE}' for none, as is the default.",
+        metavar="START..END",
+    ),
+]
 StrategyHelp = f"One of {', '.join(STRATEGIES)}."
 
 
@@ -112,6 +133,8 @@ def register(
     gpu_index: Annotated[
         int | None, typer.Option("--gpu", help="Which GPU of this machine.", metavar="INDEX")
     ] = None,
+    available: AvailableOption = None,
+    maintenance: MaintenanceOption = None,
 ) -> None:
     """Put a GPU on the market.
 
@@ -124,6 +147,8 @@ def register(
     base = arguments.amount("--base-price", base_price, market)
     floor = arguments.optional_amount("--floor-price", floor_price, market)
     ceiling = arguments.optional_amount("--ceiling-price", ceiling_price, market)
+    now = int(time.time())
+    when = read_available(available) | read_maintenance(maintenance, now)
     described = describe_hardware(memory, cuda_version, model, gpu_index)
     draft = make_listing(
         {
@@ -137,7 +162,8 @@ def register(
             "floor_price": default_floor(base) if floor is None else floor,
             "ceiling_price": default_ceiling(base) if ceiling is None else ceiling,
             "strategy": strategy,
-            "signed_at": int(time.time()),
+            **when,
+            "signed_at": now,
         }
     )
     registered = _register(session, draft)
@@ -218,6 +244,9 @@ def show(
     examples=[
         "aitbc marketplace gpu update --gpu-id g-7k3m9q --strategy peak-maximizer",
         "aitbc marketplace gpu update --gpu-id My-GPU --base-price 0.08",
+        'aitbc marketplace gpu update --gpu-id My-GPU --available "mon-fri 18:00-08:00" '
+        '--available "sat-sun 00:00-24:00"',
+        "aitbc marketplace gpu update --gpu-id My-GPU --maintenance +2h..+5h",
     ],
 )
 def update(
@@ -230,6 +259,8 @@ def update(
     ceiling_price: Annotated[str | None, typer.Option(help="New ceiling.")] = None,
     region: Annotated[str | None, typer.Option(help="New region.")] = None,
     name: Annotated[str | None, typer.Option(help="New name.")] = None,
+    available: AvailableOption = None,
+    maintenance: MaintenanceOption = None,
 ) -> None:
     """Change your GPU's listing. Bookings that exist keep their price.
 
@@ -245,6 +276,7 @@ def update(
         "name": name,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
+    changes |= read_available(available) | read_maintenance(maintenance, int(time.time()))
     if not changes:
         raise InvalidInput("nothing to change: give --strategy, --base-price or another option")
     found = find_gpu(session, gpu_id)

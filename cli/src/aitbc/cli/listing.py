@@ -1,13 +1,19 @@
 """A provider's listing: made of what was said and detected, and changed version by version."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from aitbc.cli import arguments
 from aitbc.errors import AitbcError, InvalidInput
+from aitbc.protocol import availability
 from aitbc.protocol.messages import Listing
 from aitbc.protocol.units import MAX_AMOUNT
+
+ALWAYS = "always"
+NO_MAINTENANCE = "none"
 
 _REMEDIES = {
     "name": ("--name", "use 1 to 64 letters, digits, spaces and . : + ( ) # / -"),
@@ -42,6 +48,33 @@ def describe_hardware(
     said = {"memory_gib": memory, "cuda_version": cuda_version, "model": model}
     given = {field: value for field, value in said.items() if value is not None}
     return {"model": "", "gpu_uuid": ""} | detected | given
+
+
+def read_available(texts: Sequence[str] | None) -> dict[str, Any]:
+    """The windows of a listing from what options say; without any, nothing. Raises InvalidInput."""
+    if not texts:
+        return {}
+    if [text.strip().lower() for text in texts] == [ALWAYS]:
+        return {"available": ""}
+    return {"available": arguments.checked("--available", availability.canonical, texts)}
+
+
+def read_maintenance(text: str | None, now: int) -> dict[str, Any]:
+    """The maintenance of a listing from an option; without it, nothing. Raises InvalidInput."""
+    if text is None:
+        return {}
+    if text == NO_MAINTENANCE:
+        return {"maintenance_from": 0, "maintenance_until": 0}
+    begin, separator, end = text.partition("..")
+    if not separator:
+        raise InvalidInput(
+            f"--maintenance: '{text}' has no end: write START..END, such as +2h..+5h",
+            hint=f"or '{NO_MAINTENANCE}', for none",
+        )
+    begins, ends = (arguments.start_time("--maintenance", one, now) for one in (begin, end))
+    if begins >= ends:
+        raise InvalidInput(f"--maintenance: {text} ends before it begins")
+    return {"maintenance_from": begins, "maintenance_until": ends}
 
 
 def _detect(index: int | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from aitbc.cli.listing import ALWAYS
 from aitbc.cli.output import Moment
 from aitbc.protocol.ids import short_booking_id
 from aitbc.protocol.messages import Listing
@@ -78,6 +79,9 @@ def listing_view(listing: Listing, market: Market) -> Record:
         "cuda_version": listing.cuda_version,
         "region": listing.region,
         "strategy": listing.strategy,
+        "available": listing.available or ALWAYS,
+        "maintenance_from": Moment.of(listing.maintenance_from or None),
+        "maintenance_until": Moment.of(listing.maintenance_until or None),
         "base_price": format_amount(listing.base_price, market.decimals),
         "floor_price": format_amount(listing.floor_price, market.decimals),
         "ceiling_price": format_amount(listing.ceiling_price, market.decimals),

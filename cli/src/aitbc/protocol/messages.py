@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from aitbc.protocol import typed_data
+from aitbc.protocol import availability, typed_data
 from aitbc.protocol.typed_data import Struct
 from aitbc.protocol.types import (
     Address,
@@ -223,7 +223,11 @@ GpuUuid = Annotated[Text, Field(max_length=64, pattern=r"^[A-Za-z0-9-]*$")]
 
 
 class Listing(Message):
-    """A provider offers one GPU. `version` grows by one with each change; prices are per hour."""
+    """A provider offers one GPU. `version` grows by one with each change; prices are per hour.
+
+    It may be booked within `available` (see `availability`; empty is always), and not from
+    `maintenance_from` until `maintenance_until` (both 0 for none). What is booked already stays so.
+    """
 
     provider: Address
     salt: Salt
@@ -238,7 +242,19 @@ class Listing(Message):
     floor_price: Annotated[Amount, Field(gt=0)]
     ceiling_price: Annotated[Amount, Field(gt=0)]
     strategy: Annotated[Text, Field(min_length=1, max_length=32)]
+    available: Annotated[Text, Field(pattern=availability.PATTERN)] = ""
+    maintenance_from: Timestamp = 0
+    maintenance_until: Timestamp = 0
     signed_at: Timestamp
+
+    @model_validator(mode="after")
+    def _says_when_in_one_form_only(self) -> Self:
+        if self.available != availability.canonical([self.available] if self.available else []):
+            raise ValueError("available: order the windows, and join those that touch or overlap")
+        none = self.maintenance_from == self.maintenance_until == 0
+        if not none and self.maintenance_from >= self.maintenance_until:
+            raise ValueError("maintenance_until: it is to end after it begins")
+        return self
 
     @property
     def prices_in_order(self) -> bool:

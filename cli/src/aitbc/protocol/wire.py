@@ -105,7 +105,9 @@ class Gpu(Wire):
     digest: Bytes32
     listed: bool
     current_price: Price = Field(description="Of an hour that starts as soon as possible")
-    free_from: Timestamp = Field(description="Earliest second from which it is not reserved")
+    free_from: Timestamp | None = Field(
+        description="Earliest second at which it is offered and not reserved; none in sight"
+    )
     last_seen: Timestamp | None = Field(description="When its provider's machine was last heard")
     reachable_until: Timestamp = Field(
         description="From then on it is out of the market, unless its machine is heard before"

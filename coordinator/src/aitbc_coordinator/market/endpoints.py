@@ -179,6 +179,7 @@ def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.Signe
                 409: (
                     "not-listed",
                     "unreachable",
+                    "unavailable",
                     "taken",
                     "no-match",
                     "too-few",

@@ -88,6 +88,10 @@ class Gpu(SQLModel, table=True):
     floor_price: int = Field(sa_type=AmountColumn)
     ceiling_price: int = Field(sa_type=AmountColumn)
     strategy: str
+    available: str = ""
+    """The windows in which it may be booked: see `protocol.availability`."""
+    maintenance_from: int = Field(default=0, sa_type=BigInteger)
+    maintenance_until: int = Field(default=0, sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger)
     digest: str
     """Of the newest listing: its key in `Listing`."""

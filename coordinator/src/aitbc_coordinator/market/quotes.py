@@ -3,6 +3,7 @@
 from sqlmodel import Session
 
 from aitbc.protocol import ids, messages, units, wire
+from aitbc.protocol.availability import hours_of
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
@@ -11,9 +12,7 @@ from aitbc_coordinator.market import listings, matching, repository, views, wort
 from aitbc_coordinator.market.matching import Offer
 from aitbc_coordinator.market.models import Gpu, Quote, Reservation
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
-from aitbc_coordinator.market.views import Span
-
-LAST_SECOND = 2**32 - 1
+from aitbc_coordinator.market.views import LAST_SECOND, Span
 
 
 def get(session: Session, quote_id: str) -> Quote:
@@ -73,6 +72,17 @@ def _unreachable(gpu: Gpu) -> Conflict:
         "unreachable",
         f"the machine of GPU {gpu.id} was heard {heard}: it may not be there",
         hint="choose another; it comes back by itself once 'aitbc provider serve' runs there",
+    )
+
+
+def _unavailable(gpu: Gpu, free: int | None) -> Conflict:
+    when = "never for so long" if free is None else f"from {free} (UTC seconds)"
+    windows = f" (on the clock of {gpu.region}: {gpu.available})" if gpu.available else ""
+    return Conflict(
+        "unavailable",
+        f"its provider does not offer GPU {gpu.id} in all of that time{windows}: it can be booked "
+        f"{when}",
+        hint="choose another start, a shorter time, or another GPU",
     )
 
 
@@ -136,7 +146,10 @@ def _offer(
         raise _unreachable(gpu)
     now = chain_time(session)
     standing = repository.reservations(session, [gpu.id], span.starts_at, now)
-    free = views.free_from(span.starts_at, request.duration, standing)
+    hours = hours_of(gpu)
+    free = views.free_from(span.starts_at, request.duration, standing, hours)
+    if not hours.covers(*span):
+        raise _unavailable(gpu, free)
     if free != span.starts_at:
         raise taken(gpu.id, free)
     [offer] = matching.offers(context, session, [gpu], span)

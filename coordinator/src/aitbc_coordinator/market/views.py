@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlmodel import Session
 
 from aitbc.protocol import messages, pricing, wire
+from aitbc.protocol.availability import Hours, hours_of
 from aitbc.protocol.units import SECONDS_PER_HOUR
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
@@ -14,6 +15,9 @@ from aitbc_coordinator.market import repository, standing
 from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
 from aitbc_coordinator.market.standing import Standing
 from aitbc_coordinator.market.state import MarketState
+
+LAST_SECOND = 2**32 - 1
+"""The last that a Timestamp says."""
 
 
 class Span(NamedTuple):
@@ -47,7 +51,7 @@ def gpu_views(
             gpu,
             listings[gpu.digest],
             state,
-            free_from(now, 1, reserved[gpu.id]),
+            free_from(now, 1, reserved[gpu.id], hours_of(gpu)),
             standings[gpu.id],
         )
         for gpu in gpus
@@ -58,15 +62,26 @@ def gpu_view(context: Context, session: Session, gpu: Gpu) -> wire.Gpu:
     return gpu_views(context, session, [gpu])[0]
 
 
-def free_from(start: int, duration: int, reserved: Sequence[Reservation]) -> int:
-    """The first second from `start` on that begins `duration` free seconds.
+def free_from(
+    start: int, duration: int, reserved: Sequence[Reservation], hours: Hours
+) -> int | None:
+    """The first second from `start` on that begins `duration` seconds which can be booked.
 
-    `reserved` are the GPU's reservations that end after `start`, in the order of time.
+    `reserved` are the GPU's reservations that end after `start`, in the order of time. None where
+    there is no such second in sight.
     """
+    while (opened := hours.next_start(start, duration)) is not None:
+        start = _unreserved_from(opened, duration, reserved)
+        if start == opened:
+            return start if start <= LAST_SECOND else None
+    return None
+
+
+def _unreserved_from(start: int, duration: int, reserved: Sequence[Reservation]) -> int:
     for reservation in reserved:
         if reservation.starts_at >= start + duration:
             break
-        start = reservation.ends_at
+        start = max(start, reservation.ends_at)
     return start
 
 
@@ -97,7 +112,9 @@ def _quote_view(quote: Quote, listing: Listing) -> wire.SignedQuote:
     )
 
 
-def _gpu_view(gpu: Gpu, row: Listing, state: MarketState, free: int, stands: Standing) -> wire.Gpu:
+def _gpu_view(
+    gpu: Gpu, row: Listing, state: MarketState, free: int | None, stands: Standing
+) -> wire.Gpu:
     signed = signed_listing(row)
     return wire.Gpu(
         id=gpu.id,
