@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signed import NOW
-from sqlalchemy import delete
+from sqlalchemy import and_, delete
 from sqlmodel import Session
 
 import samples
@@ -104,7 +104,7 @@ def set_up(session: Session, market: tuple[Sample, ...]) -> None:
 
 
 def check_condition(session: Session, one: Condition, gpus: list[wire.Gpu]) -> None:
-    rows = searches.find(session, [SCOPE, searches.condition(one, NOW)], None, len(IDS))
+    rows = searches.find(session, and_(SCOPE, searches.condition(one, NOW)), len(IDS))
     found = {row.id for row in rows}
     expected = {gpu.id for gpu in gpus if holds(one, gpu)}
     # SQL knows the bounds of a price alone, and may let others pass.
@@ -147,7 +147,7 @@ def test_sql_and_the_expression_agree(
 ) -> None:
     with context.database.session() as session:
         set_up(session, market)
-        listed = searches.find(session, [SCOPE], None, len(IDS))
+        listed = searches.find(session, SCOPE, len(IDS))
         offered = (gpu.row for gpu in market if gpu.row["listed"])
         reachable = {row["id"] for row in offered if row["reachable_until"] > NOW}
         assert {gpu.id for gpu in listed} == reachable

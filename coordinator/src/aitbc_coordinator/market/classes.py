@@ -5,16 +5,16 @@ A class counts its listed GPUs in the transactions that list and unlist them.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import reduce
-from operator import add
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, case, func, literal, tuple_, update
+from sqlalchemy import ColumnElement, Integer, bindparam, case, func, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.where import Field, Where
 from aitbc_coordinator.database import AmountColumn
+from aitbc_coordinator.market import searches
 from aitbc_coordinator.market.models import CLASS_COLUMNS, GpuClass
 
 _FIELDS = frozenset({Field.REGION, Field.MODEL, Field.MEMORY, Field.CUDA})
@@ -59,19 +59,29 @@ def leave(session: Session, class_id: int) -> None:
     session.exec(update(GpuClass).where(col(GpuClass.id) == class_id).values(fewer))
 
 
-def pages(session: Session, conditions: Sequence[ColumnElement[bool]]) -> Iterator[Page]:
-    """Classes with listed GPUs that meet conditions on `GpuClass`, the lowest prices first."""
-    price, number = col(GpuClass.cheapest), col(GpuClass.id)
-    wanted = select(number, price).where(col(GpuClass.listed) > 0, *conditions)
-    query = wanted.order_by(price, number).limit(PAGE + 1)
+def pages(session: Session, where: Where) -> Iterator[Page]:
+    """Classes with listed GPUs that meet conditions on classes, the lowest prices first."""
+    query, onwards = _classes(where)
     rows = session.exec(query).all()
     while len(rows) > PAGE:
         following_id, following = rows[PAGE]
         yield Page([class_id for class_id, _ in rows[:PAGE]], following)
-        reached = tuple_(literal(following, AmountColumn), literal(following_id))
-        rows = session.exec(query.where(tuple_(price, number) >= reached)).all()
+        place = {"price": following, "number": following_id}
+        rows = session.exec(onwards, params=place).all()
     if rows:
         yield Page([class_id for class_id, _ in rows], None)
+
+
+@lru_cache(256)
+def _classes(where: Where) -> tuple[Any, Any]:
+    """The query of a first page, and that of another."""
+    price, number = col(GpuClass.cheapest), col(GpuClass.id)
+    wanted = select(number, price).where(
+        col(GpuClass.listed) > 0, *searches.conditions(where, 0, GpuClass)
+    )
+    first = wanted.order_by(price, number).limit(PAGE + 1)
+    reached = tuple_(bindparam("price", type_=AmountColumn), bindparam("number", type_=Integer))
+    return first, first.where(tuple_(price, number) >= reached)
 
 
 def listed(session: Session) -> int:
@@ -81,18 +91,9 @@ def listed(session: Session) -> int:
 
 def failures(session: Session, conditions: Sequence[ColumnElement[bool]]) -> Counter[int]:
     """How many listed GPUs fail which conditions on `GpuClass`: see `searches.failures`."""
-    masks = select(mask_of(conditions).label("failed"), col(GpuClass.listed)).subquery()
+    masks = select(searches.mask_of(conditions).label("failed"), col(GpuClass.listed)).subquery()
     query = select(masks.c.failed, func.sum(masks.c.listed)).group_by(masks.c.failed)
     return Counter({mask: int(gpus) for mask, gpus in session.exec(query) if gpus})
-
-
-def mask_of(conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[int]:
-    """SQL for the conditions that a row fails: bit i is condition i's. One that is NULL fails."""
-    bits: Iterator[ColumnElement[int]] = (
-        case((condition, literal(0, BigInteger)), else_=literal(1 << i, BigInteger))
-        for i, condition in enumerate(conditions)
-    )
-    return reduce(add, bits, literal(0, BigInteger))
 
 
 def _is_postgresql(session: Session) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlmodel import Session
 
 from aitbc.protocol import pricing, units
+from aitbc.protocol.availability import hours_of
 from aitbc.protocol.messages import QuoteRequest
 from aitbc.protocol.where import (
     Condition,
@@ -18,12 +19,12 @@ from aitbc.protocol.where import (
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.errors import Unmatched
-from aitbc_coordinator.market import reasons, searches, standing
+from aitbc_coordinator.market import reasons, standing
 from aitbc_coordinator.market.filters import Position, read_where
 from aitbc_coordinator.market.models import Gpu
 from aitbc_coordinator.market.state import MarketState
 from aitbc_coordinator.market.views import Span
-from aitbc_coordinator.market.walk import Walk
+from aitbc_coordinator.market.walk import Slot, Walk
 
 SPARES = 7
 """How many more free GPUs are compared than are asked for."""
@@ -89,13 +90,13 @@ def _free(
 ) -> Sequence[Offer]:
     """The first free GPUs by base price and id that meet all conditions, up to a limit."""
     of_price = [one for one in where if one.field is Field.PRICE]
-    is_free = searches.is_free(span.starts_at, span.ends_at, chain_time(session))
-    walk = Walk(session, where, context.now(), more=(is_free,))
+    walk = Walk(session, where, context.now(), Slot(*span, chain_time(session)))
     found: list[Offer] = []
     after: Position | None = None
     for size in (limit, *[BATCH] * MAX_BATCHES):
         gpus = walk.find(after, size)
-        for offer in offers(context, session, gpus, span):
+        offered = [gpu for gpu in gpus if hours_of(gpu).covers(*span)]
+        for offer in offers(context, session, offered, span):
             affordable = all(compare(one, offer.price.per_hour) for one in of_price)
             if affordable and offer.amount <= units.MAX_AMOUNT:
                 found.append(offer)
@@ -132,4 +133,6 @@ def _unmatched(
 def _nothing_free(taken: int | None) -> str:
     if taken is None:
         return "no GPU matches that is free in that time"
-    return f"{taken} GPUs match, and all are reserved in that time" if taken else "no GPU matches"
+    if taken == 0:
+        return "no GPU matches"
+    return f"{taken} GPUs match, and all are reserved or unavailable in that time"

@@ -1,5 +1,8 @@
 """Quotes: a GPU held for a while, at a price that is explained and signed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlmodel import Session
 
 from aitbc.protocol import ids, messages, units, wire
@@ -10,7 +13,7 @@ from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.errors import Conflict, Invalid, Missing
 from aitbc_coordinator.market import listings, matching, repository, views, worth
 from aitbc_coordinator.market.matching import Offer
-from aitbc_coordinator.market.models import Gpu, Quote, Reservation
+from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
 from aitbc_coordinator.market.views import LAST_SECOND, Span
 
@@ -45,14 +48,15 @@ def make(
     else:
         offers = [_offer(context, session, named, request, span)]
     least = worth.minimum(context, session)
+    backing = repository.listings(session, {offer.gpu.digest for offer in offers})
     quotes = [
-        _quote(context, signed, offer, salt, least)
+        _quote(context, _terms(context, request, offer, salt), offer, least, backing)
         for offer, salt in zip(offers, request.salts, strict=True)
     ]
     repository.delete_lapsed(session, [quote.gpu_id for quote in quotes], chain_time(session))
-    repository.add(session, *quotes)
-    repository.add(session, *map(_hold, quotes))
-    return views.quote_views(session, quotes), True
+    repository.insert(session, Quote, [_row(quote, signed) for quote in quotes])
+    repository.insert(session, Reservation, [_hold(quote) for quote in quotes])
+    return wire.SignedQuotes(items=quotes), True
 
 
 def taken(gpu_id: str, free: int | None = None) -> Conflict:
@@ -163,54 +167,75 @@ def _offer(
     return offer
 
 
-def _quote(
-    context: Context,
-    signed: wire.SignedQuoteRequest,
-    offer: Offer,
-    salt: int,
-    least: messages.Minimum,
-) -> Quote:
-    gpu, inputs, price = offer
-    worth.require_worth(context, least, offer.amount, price.per_hour)
-    terms = Terms(
-        buyer=signed.request.buyer,
-        provider=gpu.provider,
+def _terms(context: Context, request: messages.QuoteRequest, offer: Offer, salt: int) -> Terms:
+    return Terms(
+        buyer=request.buyer,
+        provider=offer.gpu.provider,
         amount=offer.amount,
         fund_by=context.now() + context.settings.quote_seconds,
-        starts_at=inputs.starts_at,
-        ends_at=inputs.ends_at,
-        listing=gpu.digest,
+        starts_at=offer.inputs.starts_at,
+        ends_at=offer.inputs.ends_at,
+        listing=offer.gpu.digest,
         salt=salt,
     )
+
+
+def _quote(
+    context: Context,
+    terms: Terms,
+    offer: Offer,
+    least: messages.Minimum,
+    backing: Mapping[str, Listing],
+) -> wire.SignedQuote:
+    """A signed quote of terms. Raises TooSmall where they are not worth settling."""
+    inputs, price = offer.inputs, offer.price
+    worth.require_worth(context, least, terms.amount, price.per_hour)
     booking_id = terms.booking_id(context.market.domain)
     commitment = messages.Quote(
         booking_id=booking_id, price=price.per_hour, pricing=inputs.digest(), minimum=least.amount
     )
-    return Quote(
+    return wire.SignedQuote(
         id=ids.quote_id(booking_id),
         booking_id=booking_id,
-        gpu_id=gpu.id,
-        listing=gpu.digest,
-        buyer=terms.buyer,
-        salt=terms.salt,
-        starts_at=terms.starts_at,
-        ends_at=terms.ends_at,
-        fund_by=terms.fund_by,
-        terms=terms.model_dump_json(),
-        inputs=inputs.model_dump_json(),
-        price=price.model_dump_json(),
+        gpu=views.signed_listing(backing[terms.listing]),
+        gpu_id=offer.gpu.id,
+        terms=terms,
+        inputs=inputs,
+        price=price,
         minimum=least.amount,
         signature=context.attester.sign(commitment),
-        request=signed.request.model_dump_json(),
-        request_signature=signed.signature,
     )
 
 
-def _hold(quote: Quote) -> Reservation:
-    return Reservation(
-        gpu_id=quote.gpu_id,
-        quote_id=quote.id,
-        starts_at=quote.starts_at,
-        ends_at=quote.ends_at,
-        held_until=quote.fund_by,
-    )
+def _row(quote: wire.SignedQuote, signed: wire.SignedQuoteRequest) -> dict[str, Any]:
+    """Of the table of quotes."""
+    terms = quote.terms
+    return {
+        "id": quote.id,
+        "booking_id": quote.booking_id,
+        "gpu_id": quote.gpu_id,
+        "listing": terms.listing,
+        "buyer": terms.buyer,
+        "salt": terms.salt,
+        "starts_at": terms.starts_at,
+        "ends_at": terms.ends_at,
+        "fund_by": terms.fund_by,
+        "terms": terms.model_dump_json(),
+        "inputs": quote.inputs.model_dump_json(),
+        "price": quote.price.model_dump_json(),
+        "minimum": quote.minimum,
+        "signature": quote.signature,
+        "request": signed.request.model_dump_json(),
+        "request_signature": signed.signature,
+    }
+
+
+def _hold(quote: wire.SignedQuote) -> dict[str, Any]:
+    """Of the table of reservations."""
+    return {
+        "gpu_id": quote.gpu_id,
+        "quote_id": quote.id,
+        "starts_at": quote.terms.starts_at,
+        "ends_at": quote.terms.ends_at,
+        "held_until": quote.terms.fund_by,
+    }

@@ -57,7 +57,7 @@ def count(
     scope = searches.in_scope(provider, context.now())
     of_price = [one for one in where if one.field is Field.PRICE]
     if of_price:
-        rows = searches.find(session, [scope], None, MAX_PRICED + 1)
+        rows = searches.find(session, scope, MAX_PRICED + 1)
         if len(rows) <= MAX_PRICED:
             views = gpu_views(context, session, rows, span)
             return Reasons(

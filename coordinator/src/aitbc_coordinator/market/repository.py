@@ -1,16 +1,12 @@
 """All SQL of the market. Nothing here commits."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    delete,
-    func,
-    or_,
-    update,
-)
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, update
+from sqlalchemy import insert as sql_insert
+from sqlmodel import Session, SQLModel, col, select
 
 from aitbc_coordinator.market.models import (
     Gpu,
@@ -24,6 +20,35 @@ from aitbc_coordinator.market.models import (
 _ID = re.compile(r"[0-9a-z-]{1,16}")
 _BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
 
+# What every quote asks is built once: building costs more than asking.
+_GPU_IDS = bindparam("gpu_ids", expanding=True)
+_LISTINGS = select(Listing).where(col(Listing.digest).in_(bindparam("digests", expanding=True)))
+_QUOTES_WITH_SALTS = select(Quote).where(
+    Quote.buyer == bindparam("buyer"), col(Quote.salt).in_(bindparam("salts", expanding=True))
+)
+_DELETE_LAPSED = delete(Reservation).where(
+    col(Reservation.gpu_id).in_(_GPU_IDS), col(Reservation.held_until) <= bindparam("chain_time")
+)
+_NEWEST_HOUR = (
+    select(RegionHour)
+    .where(RegionHour.region == bindparam("region"))
+    .order_by(col(RegionHour.starts_at).desc())
+    .limit(1)
+)
+# Reservations of a GPU do not overlap: the last to begin is the last to end.
+_LAST_BEGUN = (
+    select(Reservation.ends_at)
+    .where(
+        col(Reservation.gpu_id) == col(Gpu.id),
+        col(Reservation.starts_at) <= bindparam("now"),
+        col(Reservation.held_until).is_(None),
+    )
+    .order_by(col(Reservation.starts_at).desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_BUSY_UNTIL = select(Gpu.id, _LAST_BEGUN).where(col(Gpu.id).in_(_GPU_IDS))
+
 
 def add(
     session: Session, *rows: Gpu | Listing | Quote | RegionHour | Reservation | Unlisting
@@ -31,6 +56,11 @@ def add(
     """Insert rows now, so that what the database refuses is raised here."""
     session.add_all(rows)
     session.flush()
+
+
+def insert(session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows now, of which no objects are needed."""
+    session.execute(sql_insert(SQLModel.metadata.tables[str(table.__tablename__)]), list(rows))
 
 
 def find_gpu(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu | None:
@@ -62,8 +92,8 @@ def listed_with_uuid(session: Session, gpu_id: str, gpu_uuid: str) -> Gpu | None
 
 def listings(session: Session, digests: Iterable[str]) -> dict[str, Listing]:
     """Listings by digest."""
-    query = select(Listing).where(col(Listing.digest).in_(list(digests)))
-    return {row.digest: row for row in session.exec(query)}
+    rows = session.exec(_LISTINGS, params={"digests": list(digests)})
+    return {row.digest: row for row in rows}
 
 
 def find_listing(session: Session, digest: str) -> Listing | None:
@@ -86,8 +116,8 @@ def quote_of_booking(session: Session, booking_id: str) -> Quote | None:
 
 def quotes_with_salts(session: Session, buyer: str, salts: Sequence[int]) -> dict[int, Quote]:
     """A buyer's quotes by salt, of those that there are."""
-    query = select(Quote).where(Quote.buyer == buyer, col(Quote.salt).in_(salts))
-    return {quote.salt: quote for quote in session.exec(query)}
+    rows = session.exec(_QUOTES_WITH_SALTS, params={"buyer": buyer, "salts": salts})
+    return {quote.salt: quote for quote in rows}
 
 
 def reservation_of(session: Session, quote_id: str) -> Reservation | None:
@@ -101,8 +131,7 @@ def delete_reservation(session: Session, reservation: Reservation) -> None:
 
 def delete_lapsed(session: Session, gpu_ids: Sequence[str], chain_time: int) -> None:
     """Free what was held for quotes that can never be funded any more."""
-    lapsed = col(Reservation.held_until) <= chain_time
-    session.exec(delete(Reservation).where(col(Reservation.gpu_id).in_(gpu_ids), lapsed))
+    session.connection().execute(_DELETE_LAPSED, {"gpu_ids": gpu_ids, "chain_time": chain_time})
 
 
 def reservations(
@@ -123,20 +152,8 @@ def reservations(
 
 def busy_until(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, int]:
     """End of the latest funded reservation that has begun, by GPU; of those that have one."""
-    # Reservations of a GPU do not overlap: the last to begin is the last to end.
-    latest = (
-        select(Reservation.ends_at)
-        .where(
-            col(Reservation.gpu_id) == col(Gpu.id),
-            col(Reservation.starts_at) <= now,
-            col(Reservation.held_until).is_(None),
-        )
-        .order_by(col(Reservation.starts_at).desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    query = select(Gpu.id, latest).where(col(Gpu.id).in_(list(gpu_ids)))
-    return {gpu_id: ends_at for gpu_id, ends_at in session.exec(query) if ends_at is not None}
+    rows = session.connection().execute(_BUSY_UNTIL, {"gpu_ids": list(gpu_ids), "now": now})
+    return {gpu_id: ends_at for gpu_id, ends_at in rows if ends_at is not None}
 
 
 def listed_and_booked(session: Session, at: int) -> dict[str, tuple[int, int]]:
@@ -157,7 +174,7 @@ def listed_and_booked(session: Session, at: int) -> dict[str, tuple[int, int]]:
 
 
 def newest_hour(session: Session, region: str) -> RegionHour | None:
-    return next(iter(hours(session, region, limit=1)), None)
+    return session.exec(_NEWEST_HOUR, params={"region": region}).first()
 
 
 def hours(

@@ -1,39 +1,46 @@
 """SQL that finds GPUs, and tells what keeps others from being found."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, func, literal, not_, true, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    String,
+    and_,
+    case,
+    func,
+    literal,
+    not_,
+    true,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.where import COMPARE, Condition, Field, Operator, Where, fold_case
 from aitbc_coordinator.database import AmountColumn
-from aitbc_coordinator.market import classes, repository, standing
-from aitbc_coordinator.market.filters import Position
+from aitbc_coordinator.market import repository, standing
 from aitbc_coordinator.market.models import Gpu, GpuClass, Reservation
 
 Rows = type[Gpu] | type[GpuClass]
 
 
-def find(
-    session: Session, conditions: Sequence[ColumnElement[bool]], after: Position | None, limit: int
-) -> Sequence[Gpu]:
-    """GPUs by base price and id, from the one that follows `after`."""
-    return session.exec(ordered(select(Gpu), conditions, after, limit)).all()
+def find(session: Session, scope: ColumnElement[bool], limit: int) -> Sequence[Gpu]:
+    """The first GPUs of a scope by base price and id."""
+    query = select(Gpu).where(scope).order_by(col(Gpu.base_price), col(Gpu.id))
+    return session.exec(query.limit(limit)).all()
 
 
-def ordered(
-    query: Any, conditions: Sequence[ColumnElement[bool]], after: Position | None, limit: int
-) -> Any:
-    """A query of `Gpu` with conditions, by base price and id, from the one that follows `after`."""
-    query = query.where(*conditions)
-    if after is not None:
-        reached = tuple_(literal(after.base_price, AmountColumn), literal(after.gpu_id))
-        query = query.where(tuple_(col(Gpu.base_price), col(Gpu.id)) > reached)
-    return query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(limit)
+def follows(base_price: Any, gpu_id: Any) -> ColumnElement[bool]:
+    """Whether a row of `Gpu` comes after a place in the order of base prices and ids."""
+    place = tuple_(type_coerce(base_price, AmountColumn), type_coerce(gpu_id, String))
+    return tuple_(col(Gpu.base_price), col(Gpu.id)) > place
 
 
 def failures(
@@ -43,9 +50,18 @@ def failures(
 
     A condition that is NULL fails.
     """
-    masks = select(classes.mask_of(conditions).label("failed")).where(scope).subquery()
+    masks = select(mask_of(conditions).label("failed")).where(scope).subquery()
     query = select(masks.c.failed, func.count()).group_by(masks.c.failed)
     return Counter(dict(session.exec(query).all()))
+
+
+def mask_of(conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[int]:
+    """SQL for the conditions that a row fails: bit i is condition i's. One that is NULL fails."""
+    bits: Iterator[ColumnElement[int]] = (
+        case((condition, literal(0, BigInteger)), else_=literal(1 << i, BigInteger))
+        for i, condition in enumerate(conditions)
+    )
+    return reduce(add, bits, literal(0, BigInteger))
 
 
 def in_scope(provider: str | None, now: int) -> ColumnElement[bool]:

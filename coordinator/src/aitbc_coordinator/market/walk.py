@@ -1,10 +1,14 @@
-"""The first GPUs by base price that can be had and meet an expression, however many there are."""
+"""The first GPUs by base price that can be had and meet an expression, however many there are.
+
+Statements are built once for an expression: that takes longer than to run them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import BigInteger, Integer, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.functions import GenericFunction
@@ -14,6 +18,20 @@ from aitbc.protocol.where import Where
 from aitbc_coordinator.market import classes, searches
 from aitbc_coordinator.market.filters import Position
 from aitbc_coordinator.market.models import Gpu, GpuClass
+
+KEPT = 256
+"""Statements of so many expressions."""
+NOW: Any = bindparam("now", type_=BigInteger)
+LIMIT: Any = bindparam("size", type_=Integer)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The time in which GPUs must be free (UTC seconds), by the clock of the chain."""
+
+    starts_at: int
+    ends_at: int
+    chain_time: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,47 +45,37 @@ class Walk:
     session: Session
     where: Where
     now: int
-    more: tuple[ColumnElement[bool], ...] = ()
-    """What else a row of `Gpu` must meet."""
+    slot: Slot | None = None
     provider: str | None = None
     """Whose GPUs alone, also those not listed."""
 
     def find(self, after: Position | None, limit: int) -> Sequence[Gpu]:
         """The first GPUs by base price and id, from the one that follows `after`."""
         common, own = classes.divide(self.where)
+        shape = (self.slot is not None, after is not None)
+        values = self._values(after, limit)
         if self.provider is not None or not common:
-            return searches.find(self.session, self._conditions(self.where), after, limit)
+            query = _by_price(self.where, self.provider, *shape)
+            return self.session.exec(query, params=values).all()
         found: list[Gpu] = []
-        conditions = searches.conditions(common, self.now, GpuClass)
-        for page in classes.pages(self.session, conditions):
-            found += self._find_of(page.class_ids, self._conditions(own), after, limit)
+        query = _by_class(own, *shape)
+        for page in classes.pages(self.session, common):
+            values["class_ids"] = page.class_ids
+            found += self.session.exec(query, params=values)
             found = sorted(found, key=lambda gpu: (gpu.base_price, gpu.id))[:limit]
             if settled([gpu.base_price for gpu in found], page.next_price, limit):
                 break
         return found
 
-    def _conditions(self, where: Where) -> list[ColumnElement[bool]]:
-        scope = searches.in_scope(self.provider, self.now)
-        return [scope, *searches.conditions(where, self.now), *self.more]
-
-    def _find_of(
-        self,
-        class_ids: Sequence[int],
-        conditions: Sequence[ColumnElement[bool]],
-        after: Position | None,
-        limit: int,
-    ) -> Sequence[Gpu]:
-        each, rows = aliased(GpuClass), aliased(Gpu)
-        of_class = select(col(Gpu.id)).where(col(Gpu.class_id) == each.id)
-        first = searches.ordered(of_class, conditions, after, limit)
-        query = (
-            select(rows)
-            .join(each, is_any_of(rows.id, first.correlate(each).scalar_subquery()))
-            .where(col(each.id).in_(class_ids))
-            .order_by(rows.base_price, rows.id)
-            .limit(limit)
-        )
-        return self.session.exec(query).all()
+    def _values(self, after: Position | None, limit: int) -> dict[str, Any]:
+        values: dict[str, Any] = {"now": self.now, "size": limit}
+        if self.slot is not None:
+            values |= {
+                "starts_at": self.slot.starts_at,
+                "ends_at": self.slot.ends_at,
+                "chain_time": self.slot.chain_time,
+            }
+        return values if after is None else values | after._asdict()
 
 
 def settled(prices: Sequence[int], next_price: int | None, limit: int) -> bool:
@@ -76,6 +84,38 @@ def settled(prices: Sequence[int], next_price: int | None, limit: int) -> bool:
     Of the same price, the id would decide.
     """
     return next_price is None or (len(prices) == limit and prices[-1] < next_price)
+
+
+@lru_cache(KEPT)
+def _by_price(where: Where, provider: str | None, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT001
+    scope = searches.in_scope(provider, NOW)
+    return _first(select(Gpu).where(scope), where, in_slot, onwards)
+
+
+@lru_cache(KEPT)
+def _by_class(where: Where, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT001
+    """From the index of each class, only so many rows are read."""
+    each, rows = aliased(GpuClass), aliased(Gpu)
+    of_class = select(col(Gpu.id)).where(col(Gpu.class_id) == each.id, searches.in_scope(None, NOW))
+    first = _first(of_class, where, in_slot, onwards)
+    return (
+        select(rows)
+        .join(each, is_any_of(rows.id, first.correlate(each).scalar_subquery()))
+        .where(col(each.id).in_(bindparam("class_ids", expanding=True)))
+        .order_by(rows.base_price, rows.id)
+        .limit(LIMIT)
+    )
+
+
+def _first(query: Any, where: Where, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT001
+    query = query.where(*searches.conditions(where, NOW))
+    if in_slot:
+        names = ("starts_at", "ends_at", "chain_time")
+        slot: list[Any] = [bindparam(name, type_=BigInteger) for name in names]
+        query = query.where(searches.is_free(*slot))
+    if onwards:
+        query = query.where(searches.follows(bindparam("base_price"), bindparam("gpu_id")))
+    return query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(LIMIT)
 
 
 class is_any_of(GenericFunction[bool]):  # noqa: N801  (the name of a function in SQL)
