@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -98,6 +99,57 @@ def test_a_gpu_from_listing_to_unlisting(provider: User) -> None:
     assert search(provider, "--region", "eu-west") == [gpu["id"]]
 
 
+def test_several_alike_are_registered_once(provider: User) -> None:
+    def rack(*more: str, count: int = 3) -> Any:
+        hardware = ("--memory", "96", "--cuda-version", "12.4", "--base-price", "5")
+        command = ("marketplace", "gpu", "register", "--name", "Rack", "--count", str(count))
+        return run_here(provider, *command, *hardware, *more, "--format", "json")
+
+    taken = register(provider, "Rack-2")["id"]
+    refused = rack()
+    assert refused.returncode == 2
+    assert f"you list another GPU as 'Rack-2': {taken}" in refused.stderr
+    assert search(provider, "--where", "memory=96") == []
+    json_here(provider, "marketplace", "gpu", "unregister", "--gpu-id", taken)
+
+    first = json.loads(rack(count=2).stdout)
+    assert [gpu["name"] for gpu in first] == ["Rack-1", "Rack-2"]
+    assert all(gpu["version"] == 1 for gpu in first)
+    for _ in range(2):
+        found = json.loads(rack("--maintenance", "+2h..+3h").stdout)
+        assert [gpu["name"] for gpu in found] == ["Rack-1", "Rack-2", "Rack-3"]
+        assert [gpu["id"] for gpu in found[:2]] == [gpu["id"] for gpu in first]
+        ids = {gpu["id"] for gpu in found}
+        assert ids == set(search(provider, "--where", "memory=96"))
+    assert rack("--gpu", "0").returncode == 2
+
+
+def test_when_a_gpu_may_be_booked(provider: User, buyer: User) -> None:
+    weekend = ("--available", "Sat-Sun 00:00-24:00", "--available", "mon 00:00-08:00")
+    gpu = register(provider, "Weekend", "--region", "ap-northeast", *weekend)
+    assert gpu["available"] == "sat 00:00-mon 08:00"
+    assert register(provider, "Weekday", "--available", "tue 01:00-02:00")["available"]
+    wednesday = datetime(2026, 1, 7, 12, tzinfo=UTC)
+    while wednesday.timestamp() < time.time() + 86_400:
+        wednesday += timedelta(days=7)
+    start = wednesday.isoformat()
+    asked = ("marketplace", "quote", "--gpu-id", gpu["id"], "--duration", "10m", "--start", start)
+    refused = run_here(buyer, *asked)
+    assert refused.returncode == 1
+    assert "its provider does not offer GPU" in refused.stderr
+    assert "on the clock of ap-northeast: sat 00:00-mon 08:00" in refused.stderr
+
+    done = update(provider, "Weekend", "--available", "always", "--maintenance", "+2h..+5h")
+    assert done.returncode == 0, done.stderr
+    assert "sat 00:00-mon 08:00 → always" in done.stderr
+    changed = json_here(provider, "marketplace", "gpu", "show", "Weekend")
+    assert changed["maintenance_until"] - changed["maintenance_from"] == 3 * 3_600
+    soon = (*asked[:-1], "+3h")
+    assert "its provider does not offer GPU" in run_here(buyer, *soon).stderr
+    assert update(provider, "Weekend", "--maintenance", "none").returncode == 0
+    assert run_here(buyer, *soon).returncode == 0
+
+
 def search(user: User, *filters: str) -> list[str]:
     return [gpu["id"] for gpu in json_here(user, "marketplace", "gpu", "list", *filters)]
 
@@ -130,6 +182,9 @@ def test_search(provider: User, gpu: dict[str, Any]) -> None:
         (["gpu", "update", "--gpu-id", "Shared", "--strategy", "x"], "unknown strategy"),
         (["gpu", "update", "--gpu-id", "Shared", "--floor-price", "4"], "between the floor"),
         (["gpu", "update", "--gpu-id", "Shared", "--name", "\x1b[2J"], "--name"),
+        (["gpu", "update", "--gpu-id", "Shared", "--available", "mon"], "'mon' is no window"),
+        (["gpu", "update", "--gpu-id", "Shared", "--maintenance", "+2h"], "START..END"),
+        (["gpu", "update", "--gpu-id", "Shared", "--maintenance", "+2h..+1h"], "ends before"),
         (["gpu", "show"], "which GPU"),
         (["book"], "--duration"),
         (["book", "--duration", "forever"], "not a duration"),

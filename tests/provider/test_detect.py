@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from driver import environment
@@ -104,26 +105,56 @@ def test_the_driver_completes_what_was_said(
     said: tuple[object, ...],
     expected: dict[str, object] | str,
 ) -> None:
-    code = (
-        "from aitbc.cli.listing import describe_hardware\n"
-        "from aitbc.errors import InvalidInput\n"
-        "try:\n"
-        f"    print(describe_hardware(*{said!r}))\n"
-        "except InvalidInput as error:\n"
-        "    print(repr(str(error)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(libraries["complete"], tmp_path, FAKE_NVML_GPUS=gpus),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = eval(done.stdout)
+    environ = environment(libraries["complete"], tmp_path, FAKE_NVML_GPUS=gpus)
+    found = described(f"describe_hardware(*{said!r})", environ)
     if isinstance(expected, str):
         assert expected in found
     else:
         assert found | expected == found
+
+
+def described(call: str, env: dict[str, str]) -> Any:
+    """What a function of `listing` answers on a machine, or the text of its error."""
+    code = (
+        "from aitbc.cli.listing import describe_hardware, describe_several\n"
+        "from aitbc.errors import InvalidInput\n"
+        "try:\n"
+        f"    print({call})\n"
+        "except InvalidInput as error:\n"
+        "    print(repr(str(error)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    return eval(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said", "uuids"),
+    [
+        ("2", (None, None, None, 2), ["GPU-00000001", "GPU-00000002"]),
+        ("3", (None, None, None, 2), ["GPU-00000001", "GPU-00000002"]),
+        ("2", (24, "12.1", None, 2), ["GPU-00000001", "GPU-00000002"]),
+        ("2", (80, "12.1", None, 2), ["", ""]),
+        ("2", (24, "12.1", None, 3), ["", "", ""]),
+        ("0", (24, "12.1", None, 2), ["", ""]),
+        ("1", (None, None, None, 2), "--count 2: this machine has 1 GPU(s)"),
+        ("0", (None, "12.1", None, 2), "cannot be detected"),
+    ],
+)
+def test_the_driver_completes_several(
+    libraries: dict[str, Path],
+    tmp_path: Path,
+    gpus: str,
+    said: tuple[object, ...],
+    uuids: list[str] | str,
+) -> None:
+    environ = environment(libraries["complete"], tmp_path, FAKE_NVML_GPUS=gpus)
+    found = described(f"describe_several(*{said!r})", environ)
+    if isinstance(uuids, str):
+        assert uuids in found
+    else:
+        assert [one["gpu_uuid"] for one in found] == uuids
 
 
 def test_telemetry_of_a_listed_gpu(libraries: dict[str, Path], tmp_path: Path) -> None:

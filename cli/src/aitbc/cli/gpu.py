@@ -20,52 +20,26 @@ from aitbc.cli.filtering import (
     read_filter,
 )
 from aitbc.cli.listing import (
-    ALWAYS,
-    NO_MAINTENANCE,
     change_listing,
-    default_ceiling,
-    default_floor,
-    describe_hardware,
-    make_listing,
     read_available,
     read_maintenance,
 )
 from aitbc.cli.lookup import find_gpu, search_gpus
+from aitbc.cli.registering import AvailableOption, MaintenanceOption, StrategyHelp, register
 from aitbc.cli.session import Session
 from aitbc.cli.views import factors_view, gpu_columns, gpu_view, listing_view
-from aitbc.errors import CoordinatorError, InvalidInput, UntrustedMarket, WalletError
-from aitbc.protocol.availability import EXAMPLE
-from aitbc.protocol.ids import gpu_id
+from aitbc.errors import InvalidInput, UntrustedMarket, WalletError
 from aitbc.protocol.messages import Listing, Unlisting
-from aitbc.protocol.pricing import DEFAULT_STRATEGY, STRATEGIES, parse_strategy
-from aitbc.protocol.regions import DEFAULT_REGION, check_region
+from aitbc.protocol.pricing import parse_strategy
+from aitbc.protocol.regions import check_region
 from aitbc.protocol.wire import Gpu, SignedListing, SignedUnlisting
 from aitbc.records import Records
 from aitbc.signing import sign
-
-SALT_ATTEMPTS = 5
 
 gpu = group("Register, find and change GPUs.")
 
 GPU_HELP = "The GPU's id, a unique prefix of it, or your own GPU's name."
 GpuOption = Annotated[str, typer.Option("--gpu-id", help=GPU_HELP)]
-AvailableOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help=f'When it may be booked, on its region\'s clock, such as "{EXAMPLE}"; several add up. '
-        f"'{ALWAYS}' for always, as is the default.",
-        metavar="WINDOW",
-    ),
-]
-MaintenanceOption = Annotated[
-    str | None,
-    typer.Option(
-        help="When it may not be, such as +2h..+5h or 2030-01-31T09:00Z..2030-01-31T12:00Z. "
-        f"'{NO_MAINTENANCE}' for none, as is the default.",
-        metavar="START..END",
-    ),
-]
-StrategyHelp = f"One of {', '.join(STRATEGIES)}."
 
 
 @command(gpu, "detect", examples=["aitbc marketplace gpu detect"])
@@ -101,73 +75,16 @@ def detect(session: Session) -> None:
     )
 
 
-@command(
+command(
     gpu,
     "register",
     examples=[
         'aitbc marketplace gpu register --name "My-GPU" --memory 24 --cuda-version 12.1 '
         "--base-price 0.05 --region us-west",
         'aitbc marketplace gpu register --name "My-GPU" --gpu 0 --base-price 0.05',
+        'aitbc marketplace gpu register --name "Rack" --count 4 --base-price 0.05',
     ],
-)
-def register(
-    session: Session,
-    *,
-    name: Annotated[str, typer.Option(help="Your own name for it.")],
-    base_price: Annotated[str, typer.Option(help="Price per hour, in the market's money.")],
-    memory: Annotated[
-        int | None, typer.Option(help="Memory in GiB. [default: detected]", metavar="GIB")
-    ] = None,
-    cuda_version: Annotated[
-        str | None, typer.Option(help="CUDA version, such as 12.1. [default: detected]")
-    ] = None,
-    region: Annotated[str, typer.Option(help="Where it stands.")] = DEFAULT_REGION,
-    strategy: Annotated[str, typer.Option(help=StrategyHelp)] = DEFAULT_STRATEGY,
-    floor_price: Annotated[
-        str | None, typer.Option(help="Never cheaper. [default: half the base price]")
-    ] = None,
-    ceiling_price: Annotated[
-        str | None, typer.Option(help="Never dearer. [default: twice the base price]")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Its model. [default: detected]")] = None,
-    gpu_index: Annotated[
-        int | None, typer.Option("--gpu", help="Which GPU of this machine.", metavar="INDEX")
-    ] = None,
-    available: AvailableOption = None,
-    maintenance: MaintenanceOption = None,
-) -> None:
-    """Put a GPU on the market.
-
-    You sign its description and prices; a buyer checks your signature before paying. What you do
-    not say of it is read from this machine's driver, where it has one GPU or --gpu chooses one.
-    """
-    strategy = arguments.checked("--strategy", parse_strategy, strategy)
-    region = arguments.checked("--region", check_region, region)
-    provider, market = session.address, session.market
-    base = arguments.amount("--base-price", base_price, market)
-    floor = arguments.optional_amount("--floor-price", floor_price, market)
-    ceiling = arguments.optional_amount("--ceiling-price", ceiling_price, market)
-    now = int(time.time())
-    when = read_available(available) | read_maintenance(maintenance, now)
-    described = describe_hardware(memory, cuda_version, model, gpu_index)
-    draft = make_listing(
-        {
-            "provider": provider,
-            "salt": arguments.random_salt(),
-            "version": 1,
-            "name": name,
-            **described,
-            "region": region,
-            "base_price": base,
-            "floor_price": default_floor(base) if floor is None else floor,
-            "ceiling_price": default_ceiling(base) if ceiling is None else ceiling,
-            "strategy": strategy,
-            **when,
-            "signed_at": now,
-        }
-    )
-    registered = _register(session, draft)
-    session.output.record(gpu_view(registered, market))
+)(register)
 
 
 @command(
@@ -306,29 +223,6 @@ def unregister(session: Session, *, gpu_id: GpuOption) -> None:
         found.id, SignedUnlisting(unlisting=message, signature=signature)
     )
     session.output.record(gpu_view(result, session.market))
-
-
-def _register(session: Session, draft: Listing) -> Gpu:
-    """List a GPU; another random salt where the short id of this one is taken."""
-    domain = session.market.domain
-    for _ in range(SALT_ATTEMPTS):
-        signed = SignedListing(listing=draft, signature=sign(session.account, draft, domain))
-        try:
-            found = session.coordinator.list_gpu(signed)
-        except CoordinatorError as error:
-            if error.problem != "id-taken":
-                raise
-            draft = draft.model_copy(update={"salt": arguments.random_salt()})
-            continue
-        identifier = gpu_id(draft.provider, draft.salt)
-        Records(session.home).keep_listing(identifier, signed)
-        if found.id != identifier or found.listing != draft:
-            raise UntrustedMarket(
-                f"the coordinator lists the GPU otherwise than you signed it, as {found.id}",
-                hint="use another coordinator",
-            )
-        return found
-    raise CoordinatorError("the coordinator has no free id for this GPU", hint="try again")
 
 
 def _own_listing(session: Session, owner: str, found: Gpu) -> Listing:

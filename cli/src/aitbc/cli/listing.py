@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -11,6 +11,9 @@ from aitbc.errors import AitbcError, InvalidInput
 from aitbc.protocol import availability
 from aitbc.protocol.messages import Listing
 from aitbc.protocol.units import MAX_AMOUNT
+
+if TYPE_CHECKING:
+    from aitbc.provider.detect import DetectedGpu
 
 ALWAYS = "always"
 NO_MAINTENANCE = "none"
@@ -42,7 +45,39 @@ def describe_hardware(
         if needed:
             raise
         detected = {}
-    if not needed and detected.get("memory_gib") != memory:
+    return _completed(memory, cuda_version, model, detected, ours=needed)
+
+
+def describe_several(
+    memory: int | None, cuda_version: str | None, model: str | None, count: int
+) -> list[dict[str, Any]]:
+    """As `describe_hardware`, of the machine's first `count` GPUs, where it has so many."""
+    needed = memory is None or cuda_version is None
+    try:
+        found = _detected_here()
+    except InvalidInput:
+        if needed:
+            raise
+        found = []
+    if len(found) < count and needed:
+        raise InvalidInput(
+            f"--count {count}: this machine has {len(found)} GPU(s)",
+            hint="give --memory and --cuda-version for GPUs that are elsewhere",
+        )
+    detected = [_described(gpu) for gpu in found[:count]] if len(found) >= count else [{}] * count
+    return [_completed(memory, cuda_version, model, one, ours=needed) for one in detected]
+
+
+def _completed(
+    memory: int | None,
+    cuda_version: str | None,
+    model: str | None,
+    detected: dict[str, Any],
+    *,
+    ours: bool,
+) -> dict[str, Any]:
+    """What was said, completed by what was detected, if that is the GPU; `ours` says that it is."""
+    if not ours and detected.get("memory_gib") != memory:
         # Of another size than was said: the GPU to be listed is not this machine's.
         detected = {}
     said = {"memory_gib": memory, "cuda_version": cuda_version, "model": model}
@@ -78,24 +113,35 @@ def read_maintenance(text: str | None, now: int) -> dict[str, Any]:
 
 
 def _detect(index: int | None) -> dict[str, Any]:
-    from aitbc.provider.detect import detect
-
-    try:
-        found = detect()
-    except AitbcError as error:
-        raise InvalidInput(
-            f"the GPU cannot be detected ({error})", hint="give --memory and --cuda-version"
-        ) from error
+    found = _detected_here()
     chosen = [gpu for gpu in found if gpu.index == (index or 0)]
     if not chosen:
         raise InvalidInput(f"--gpu: this machine has no GPU {index}: see 'gpu detect'")
     if index is None and len(found) > 1:
-        raise InvalidInput(f"this machine has {len(found)} GPUs: choose one with --gpu INDEX")
+        raise InvalidInput(
+            f"this machine has {len(found)} GPUs: choose one with --gpu INDEX, "
+            f"or list them all with --count {len(found)}"
+        )
+    return _described(chosen[0])
+
+
+def _detected_here() -> "list[DetectedGpu]":
+    from aitbc.provider.detect import detect
+
+    try:
+        return detect()
+    except AitbcError as error:
+        raise InvalidInput(
+            f"the GPU cannot be detected ({error})", hint="give --memory and --cuda-version"
+        ) from error
+
+
+def _described(gpu: "DetectedGpu") -> dict[str, Any]:
     return {
-        "model": chosen[0].name,
-        "gpu_uuid": chosen[0].uuid,
-        "memory_gib": chosen[0].memory_gib,
-        "cuda_version": chosen[0].cuda_version,
+        "model": gpu.name,
+        "gpu_uuid": gpu.uuid,
+        "memory_gib": gpu.memory_gib,
+        "cuda_version": gpu.cuda_version,
     }
 
 
