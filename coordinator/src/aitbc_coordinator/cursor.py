@@ -28,11 +28,18 @@ def chain_time(session: Session) -> int:
     A quote that expired by this time and has no `Funded` event can never be funded any more; by
     the wall clock alone it might be, in a block that was not followed yet.
     """
-    cursor = session.get(ChainCursor, 1)
+    cursor = _cursor(session)
     return 0 if cursor is None else cursor.block_timestamp
 
 
 def gas_price(session: Session) -> int:
     """Wei for a unit of gas as of the last followed block, 0 before the first one."""
-    cursor = session.get(ChainCursor, 1)
+    cursor = _cursor(session)
     return 0 if cursor is None else cursor.gas_price
+
+
+def _cursor(session: Session) -> ChainCursor | None:
+    # A session reads a row only once while somebody holds what it read.
+    held = session.get(ChainCursor, 1)
+    session.info["chain_cursor"] = held
+    return held

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    or_,
+    update,
+)
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.units import BPS
@@ -12,6 +22,10 @@ from aitbc_coordinator.market.models import Delivery, Gpu
 
 WINDOW_SECONDS = 30 * 86_400
 """What happened longer ago does not count."""
+
+
+Moment = int | ColumnElement[int]
+"""UTC seconds, or the place of them in a statement."""
 
 
 class Standing(NamedTuple):
@@ -25,7 +39,7 @@ class Telemetry(BaseModel):
     gpu_uuid: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9-]*$")
 
 
-def reliability_bps(now: int) -> ColumnElement[int | None]:
+def reliability_bps(now: Moment) -> ColumnElement[int | None]:
     """SQL for a row of `Gpu`: the delivered share of what was booked; NULL without a booking."""
     delivered, booked = (
         cast(func.sum(col(seconds)), BigInteger)
@@ -35,7 +49,7 @@ def reliability_bps(now: int) -> ColumnElement[int | None]:
     return select(delivered * BPS // booked).where(*closed).correlate(Gpu).scalar_subquery()
 
 
-def is_verified(now: int) -> ColumnElement[bool]:
+def is_verified(now: Moment) -> ColumnElement[bool]:
     """SQL for a row of `Gpu`: its provider's machine last reported the UUID that is listed.
 
     No machine reports an empty one: see `heard`.
@@ -46,9 +60,15 @@ def is_verified(now: int) -> ColumnElement[bool]:
     )
 
 
+_NOW = bindparam("now", type_=BigInteger)
+_OF_GPUS = select(col(Gpu.id), reliability_bps(_NOW), is_verified(_NOW)).where(
+    col(Gpu.id).in_(bindparam("gpu_ids", expanding=True))
+)
+"""Built once: building costs more than asking."""
+
+
 def of_gpus(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, Standing]:
-    query = select(col(Gpu.id), reliability_bps(now), is_verified(now))
-    rows = session.exec(query.where(col(Gpu.id).in_(list(gpu_ids))))
+    rows = session.connection().execute(_OF_GPUS, {"gpu_ids": list(gpu_ids), "now": now})
     return {gpu_id: Standing(reliability, verified) for gpu_id, reliability, verified in rows}
 
 
