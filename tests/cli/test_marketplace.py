@@ -101,7 +101,7 @@ def test_a_gpu_from_listing_to_unlisting(provider: User) -> None:
 
 def test_several_alike_are_registered_once(provider: User) -> None:
     def rack(*more: str, count: int = 3) -> Any:
-        hardware = ("--memory", "96", "--cuda-version", "12.4", "--base-price", "5")
+        hardware = ("--memory", "96", "--cuda-version", "12.4", "--base-price", "50")
         command = ("marketplace", "gpu", "register", "--name", "Rack", "--count", str(count))
         return run_here(provider, *command, *hardware, *more, "--format", "json")
 
