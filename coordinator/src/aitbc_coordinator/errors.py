@@ -51,6 +51,15 @@ class Conflict(Refusal):
     status = HTTPStatus.CONFLICT
 
 
+class Contended(Conflict):
+    """Others are being given the same things at this moment: worth another try."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "taken", "others ask for the same at this moment", hint="ask again, or for less"
+        )
+
+
 class TooSmall(Conflict):
     """A booking whose fee cannot cover its settlement; `minimum` is the least that can."""
 

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
+from aitbc_coordinator.errors import Contended
+
 MOST_UNITS = 32
 """In one transaction."""
 ATTEMPTS = 5
@@ -150,7 +152,7 @@ class GroupCommit:
 def is_conflict(error: Exception) -> bool:
     """Whether a transaction failed only because another one was under way or came first."""
     if not isinstance(error, DBAPIError):
-        return False
+        return isinstance(error, Contended)
     state = getattr(error.orig, "sqlstate", None)
     name = getattr(error.orig, "sqlite_errorname", "")
     return state in _RETRIED_STATES or name.startswith(_RETRIED_SQLITE)

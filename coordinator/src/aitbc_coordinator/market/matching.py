@@ -1,6 +1,7 @@
 """Matching: which GPUs a request gets, of those that are what it asks for and free."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from sqlmodel import Session
@@ -18,8 +19,8 @@ from aitbc.protocol.where import (
 )
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
-from aitbc_coordinator.errors import Unmatched
-from aitbc_coordinator.market import reasons, standing
+from aitbc_coordinator.errors import Contended, Unmatched
+from aitbc_coordinator.market import reasons, repository, standing
 from aitbc_coordinator.market.filters import Position, read_where
 from aitbc_coordinator.market.models import Gpu
 from aitbc_coordinator.market.state import MarketState
@@ -54,18 +55,36 @@ def wanted(request: QuoteRequest, decimals: int) -> Where:
     return (*where, Condition(Field.PRICE, Operator.AT_MOST, (request.max_price,)))
 
 
-def match(context: Context, session: Session, request: QuoteRequest, span: Span) -> Sequence[Offer]:
+def match(context: Context, session: Session, request: QuoteRequest, span: Span) -> list[Offer]:
     """The best GPUs that a request asks for and that are free in a span, as many as it wants.
 
-    Raises Unmatched where there are fewer, and Invalid where its expression is none.
+    What somebody else is being given at this moment counts as taken. Raises Unmatched where there
+    are fewer, Contended where it depends on that, and Invalid where its expression is none.
     """
     where, count = wanted(request, context.market.decimals), request.count
-    found = _free(context, session, where, span, count + SPARES)
-    if len(found) < count:
-        raise _unmatched(context, session, where, span, count, free=len(found))
-    gpu_ids = [offer.gpu.id for offer in found]
-    standings = standing.of_gpus(session, gpu_ids, context.now())
-    return rank(found, {gpu_id: one.reliability_bps for gpu_id, one in standings.items()})[:count]
+    free = _free(context, session, where, span, count + SPARES)
+    chosen: list[Offer] = []
+    seen: list[str] = []
+    while compared := list(islice(free, count - len(chosen) + SPARES)):
+        seen += [offer.gpu.id for offer in compared]
+        chosen += _choose(context, session, compared, count - len(chosen))
+        if len(chosen) == count:
+            return chosen
+    if len(seen) >= count:
+        repository.lock(session, seen, count)
+        raise Contended
+    raise _unmatched(context, session, where, span, count, free=len(seen))
+
+
+def _choose(
+    context: Context, session: Session, compared: Sequence[Offer], count: int
+) -> list[Offer]:
+    """The best of some offers, of those that nobody else is being given."""
+    by_id = {offer.gpu.id: offer for offer in compared}
+    standings = standing.of_gpus(session, by_id, context.now())
+    ranked = rank(compared, {gpu_id: one.reliability_bps for gpu_id, one in standings.items()})
+    gpu_ids = [offer.gpu.id for offer in ranked]
+    return [by_id[gpu_id] for gpu_id in repository.lock(session, gpu_ids, count, skip=True)]
 
 
 def rank(offers: Iterable[Offer], reliability: Mapping[str, int | None]) -> list[Offer]:
@@ -86,24 +105,22 @@ def offers(context: Context, session: Session, gpus: Sequence[Gpu], span: Span) 
 
 
 def _free(
-    context: Context, session: Session, where: Where, span: Span, limit: int
-) -> Sequence[Offer]:
-    """The first free GPUs by base price and id that meet all conditions, up to a limit."""
+    context: Context, session: Session, where: Where, span: Span, first: int
+) -> Iterator[Offer]:
+    """Free GPUs by base price and id that meet all conditions; the `first` are read together."""
     of_price = [one for one in where if one.field is Field.PRICE]
     walk = Walk(session, where, context.now(), Slot(*span, chain_time(session)))
-    found: list[Offer] = []
     after: Position | None = None
-    for size in (limit, *[BATCH] * MAX_BATCHES):
+    for size in (first, *[BATCH] * MAX_BATCHES):
         gpus = walk.find(after, size)
         offered = [gpu for gpu in gpus if hours_of(gpu).covers(*span)]
         for offer in offers(context, session, offered, span):
             affordable = all(compare(one, offer.price.per_hour) for one in of_price)
             if affordable and offer.amount <= units.MAX_AMOUNT:
-                found.append(offer)
-        if len(gpus) < size or len(found) >= limit:
-            break
+                yield offer
+        if len(gpus) < size:
+            return
         after = Position(gpus[-1].base_price, gpus[-1].id)
-    return found[:limit]
 
 
 def _unmatched(

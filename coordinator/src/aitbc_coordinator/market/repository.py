@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, or_, update
+from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, func, literal, or_, update
 from sqlalchemy import insert as sql_insert
 from sqlmodel import Session, SQLModel, col, select
 
@@ -68,6 +68,18 @@ def find_gpu(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu | None
     if _ID.fullmatch(gpu_id) is None:
         return None
     return session.get(Gpu, gpu_id, with_for_update=lock)
+
+
+def lock(session: Session, gpu_ids: Sequence[str], most: int, *, skip: bool = False) -> list[str]:
+    """The first of these GPUs, which nobody else locks before this transaction ends.
+
+    With `skip`, those are left out that somebody has locked; else this waits for them.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return list(gpu_ids[:most])  # SQLite has one writer.
+    rank = func.array_position(literal(list(gpu_ids), ARRAY(Text)), col(Gpu.id))
+    query = select(Gpu.id).where(col(Gpu.id).in_(gpu_ids)).order_by(rank).limit(most)
+    return list(session.exec(query.with_for_update(key_share=True, skip_locked=skip)))
 
 
 def ids_of_provider(session: Session, provider: str, gpu_ids: Iterable[str]) -> set[str]:
