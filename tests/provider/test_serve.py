@@ -234,6 +234,16 @@ def test_several_bookings_at_once(host: Host) -> None:
     assert host.stub.used(second) == 31
 
 
+def test_one_booking_passes_into_the_next_without_a_gap(host: Host) -> None:
+    first, second = host.book(starts_in=5, length=61), host.book(starts_in=66, length=40)
+    host.server().run(until_idle=True)
+    together = sorted(host.stub.intervals(first) + host.stub.intervals(second))
+    assert (together[0][0], together[-1][1]) == (NOW + 5, NOW + 106)
+    assert all(a[1] == b[0] for a, b in pairwise(together))
+    assert (host.stub.used(first), host.stub.used(second)) == (61, 40)
+    assert host.events("stopped") == []
+
+
 def test_only_the_wanted_gpu_is_served(host: Host) -> None:
     host.book()
     host.server(gpu_id="g-000000").run(once=True)

@@ -1,4 +1,4 @@
-"""`aitbc booking`: follow bookings. What ends them is in `closing` and `disputing`."""
+"""`aitbc booking`: follow bookings. What prolongs or ends them is in modules of its own."""
 
 import time
 from enum import StrEnum
@@ -18,6 +18,7 @@ from aitbc.cli.closing import (
     times_view,
 )
 from aitbc.cli.disputing import dispute, resolve
+from aitbc.cli.extending import extend
 from aitbc.cli.lookup import check_booking_id, find_booking, find_own_booking
 from aitbc.cli.output import Moment
 from aitbc.cli.session import Session
@@ -33,7 +34,7 @@ from aitbc.records import OwnBooking
 PAGE = 200
 WATCH_SECONDS = 2.0
 
-booking = group("Follow bookings, cancel or dispute them, reclaim their money.")
+booking = group("Follow bookings, extend, cancel or dispute them, reclaim their money.")
 
 
 class Role(StrEnum):
@@ -134,6 +135,7 @@ def watch(
             time.sleep(interval)
 
 
+command(booking, "extend", examples=["aitbc booking extend b-4t9wz2m0kc --duration 2h"])(extend)
 command(booking, "cancel", examples=["aitbc booking cancel b-4t9wz2m0kc"])(cancel)
 command(booking, "dispute", examples=["aitbc booking dispute b-4t9wz2m0kc"])(dispute)
 command(

@@ -43,6 +43,20 @@ class PayOption(StrEnum):
     PERMIT2 = PayBy.PERMIT2.value
 
 
+PayByOption = Annotated[PayOption, typer.Option(help="How the escrow gets the money of a token.")]
+RelayOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--relay/--no-relay",
+        help="Whether the coordinator sends your signed payment, and pays the gas. "
+        "[default: where the wallet has no coin for gas]",
+        show_default=False,
+    ),
+]
+NoApproveOption = Annotated[
+    bool, typer.Option("--no-approve", help="Fail where somebody needs an allowance.")
+]
+
 QUOTE_COLUMNS = {
     "id": "ID",
     "gpu_id": "GPU",
@@ -124,21 +138,9 @@ def book(
     cuda: CudaOption = None,
     max_price: MaxPriceOption = None,
     count: CountOption = 1,
-    pay_by: Annotated[
-        PayOption, typer.Option(help="How the escrow gets the money of a token.")
-    ] = PayOption.AUTO,
-    relay: Annotated[
-        bool | None,
-        typer.Option(
-            "--relay/--no-relay",
-            help="Whether the coordinator sends your signed payment, and pays the gas. "
-            "[default: where the wallet has no coin for gas]",
-            show_default=False,
-        ),
-    ] = None,
-    no_approve: Annotated[
-        bool, typer.Option("--no-approve", help="Fail where somebody needs an allowance.")
-    ] = False,
+    pay_by: PayByOption = PayOption.AUTO,
+    relay: RelayOption = None,
+    no_approve: NoApproveOption = False,
 ) -> None:
     """Book a GPU: lock its price in the escrow.
 
@@ -146,8 +148,7 @@ def book(
     against what this home pinned. You see what you will pay, who sends it and who pays the gas,
     and are asked. What is not delivered comes back to you.
     """
-    method = None if pay_by is PayOption.AUTO else PayBy(pay_by.value)
-    how = ways.Wish(method, relay, may_approve=not no_approve)
+    how = way_of_paying(pay_by, relay=relay, no_approve=no_approve)
     chosen = [where, region, min_memory, cuda]
     if quote_ids:
         if count > 1 or any(
@@ -182,6 +183,12 @@ def book(
         )
         quotes = quote_where(session, wanted, wish)
     Payment(session, quotes, how).make()
+
+
+def way_of_paying(pay_by: PayOption, *, relay: bool | None, no_approve: bool) -> ways.Wish:
+    """What the options of a payment say."""
+    method = None if pay_by is PayOption.AUTO else PayBy(pay_by.value)
+    return ways.Wish(method, relay, may_approve=not no_approve)
 
 
 def _wish(duration: str, start: str | None, count: int) -> Wish:
