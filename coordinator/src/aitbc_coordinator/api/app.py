@@ -44,7 +44,8 @@ def create_app(
     app.state.checks = checks
     app.state.alerts = alerts
     app.state.fundings = fundings
-    for router in (health.router, market.router, settlement.router, funding_endpoints.router):
+    routers = (market.router, market.quick_router, settlement.router, funding_endpoints.router)
+    for router in (health.router, *routers):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

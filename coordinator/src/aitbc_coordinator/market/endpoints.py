@@ -11,10 +11,12 @@ from aitbc.protocol import wire
 from aitbc.protocol.types import Bytes32
 from aitbc_coordinator.api.dependencies import ContextDependency, GpuId, QuoteId
 from aitbc_coordinator.api.problems import declare
+from aitbc_coordinator.api.quick_route import QuickRoute
 from aitbc_coordinator.market import examples, hours, listings, quotes, search, views, worth
 from aitbc_coordinator.market.filters import SearchQuery
 
 router = APIRouter(prefix=wire.API, tags=["market"])
+quick_router = APIRouter(prefix=wire.API, tags=["market"], route_class=QuickRoute)
 
 ListingDigest = Annotated[
     Bytes32, Path(description="The listing's EIP-712 digest", examples=["0x" + "5e" * 32])
@@ -166,7 +168,7 @@ def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.Signe
         return views.signed_listing(listings.of_digest(session, digest))
 
 
-@router.post(
+@quick_router.post(
     "/quotes",
     status_code=HTTPStatus.CREATED,
     summary="Ask for quotes, which hold the GPUs",
