@@ -125,10 +125,14 @@ class Hours(NamedTuple):
 class Offered(Protocol):
     """What of a listing says when its GPU may be booked."""
 
-    region: str
-    available: str = ""
-    maintenance_from: int
-    maintenance_until: int
+    @property
+    def region(self) -> str: ...
+    @property
+    def available(self) -> str: ...
+    @property
+    def maintenance_from(self) -> int: ...
+    @property
+    def maintenance_until(self) -> int: ...
 
 
 def hours_of(offered: Offered) -> Hours:
