@@ -36,7 +36,10 @@ class GpuClass(SQLModel, table=True):
 
 
 class Gpu(SQLModel, table=True):
-    """A GPU as its newest accepted listing describes it. `Listing` keeps what was signed."""
+    """A GPU as its newest accepted listing describes it. `Listing` keeps what was signed.
+
+    Its indexes by price have all that is asked of a GPU which is passed over.
+    """
 
     __tablename__ = "gpu"
     __table_args__ = (
@@ -59,6 +62,19 @@ class Gpu(SQLModel, table=True):
             "gpu_by_price",
             "base_price",
             "id",
+            "reachable_until",
+            sqlite_where=_LISTED_IN_SQLITE,
+            postgresql_where=_IS_LISTED,
+        ),
+        Index(
+            "gpu_by_floor",
+            "floor_price",
+            sqlite_where=_LISTED_IN_SQLITE,
+            postgresql_where=_IS_LISTED,
+        ),
+        Index(
+            "gpu_by_report",
+            "reported_at",
             sqlite_where=_LISTED_IN_SQLITE,
             postgresql_where=_IS_LISTED,
         ),
@@ -67,6 +83,7 @@ class Gpu(SQLModel, table=True):
             "class_id",
             "base_price",
             "id",
+            "reachable_until",
             sqlite_where=_LISTED_IN_SQLITE,
             postgresql_where=_IS_LISTED,
         ),
@@ -114,6 +131,7 @@ class Delivery(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("booked_seconds > 0", name="delivery_was_booked"),
         Index("delivery_of_gpu", "gpu_id", "closed_at"),
+        Index("delivery_by_end", "closed_at", "gpu_id"),
     )
 
     booking_id: str = Field(primary_key=True)

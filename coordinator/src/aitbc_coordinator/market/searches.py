@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     String,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -28,6 +29,8 @@ from aitbc_coordinator.database import AmountColumn
 from aitbc_coordinator.market import repository, standing
 from aitbc_coordinator.market.models import Gpu, GpuClass, Reservation
 
+NOW: Any = bindparam("now", type_=BigInteger)
+"""The place of the time (UTC seconds) in a statement that is built once."""
 Rows = type[Gpu] | type[GpuClass]
 
 
@@ -68,7 +71,12 @@ def in_scope(provider: str | None, now: int) -> ColumnElement[bool]:
     """What a search looks at: what can be had now, or all that a provider has ever listed."""
     if provider is not None:
         return col(Gpu.provider) == provider
-    return and_(col(Gpu.listed) == true(), standing.is_reachable(now))
+    return and_(is_listed(), standing.is_reachable(now))
+
+
+def is_listed() -> ColumnElement[bool]:
+    """Whether a row of `Gpu` is on the market; written as the indexes of those that are."""
+    return col(Gpu.listed) == true()
 
 
 def is_free(starts_at: int, ends_at: int, chain_time: int) -> ColumnElement[bool]:

@@ -15,13 +15,13 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.where import Where
-from aitbc_coordinator.market import classes, searches
+from aitbc_coordinator.market import classes, rare, searches
 from aitbc_coordinator.market.filters import Position
 from aitbc_coordinator.market.models import Gpu, GpuClass
+from aitbc_coordinator.market.searches import NOW
 
 KEPT = 256
 """Statements of so many expressions."""
-NOW: Any = bindparam("now", type_=BigInteger)
 LIMIT: Any = bindparam("size", type_=Integer)
 
 
@@ -54,6 +54,12 @@ class Walk:
         common, own = classes.divide(self.where)
         shape = (self.slot is not None, after is not None)
         values = self._values(after, limit)
+        few = None if self.provider is not None else rare.find(self.session, own, self.now)
+        if few is not None:
+            query = _among(self.where, *shape)
+            del values["size"]
+            rows = self.session.exec(query, params=values | {"gpu_ids": few})
+            return sorted(rows, key=_place)[:limit]
         if self.provider is not None or not common:
             query = _by_price(self.where, self.provider, *shape)
             return self.session.exec(query, params=values).all()
@@ -62,7 +68,7 @@ class Walk:
         for page in classes.pages(self.session, common):
             values["class_ids"] = page.class_ids
             found += self.session.exec(query, params=values)
-            found = sorted(found, key=lambda gpu: (gpu.base_price, gpu.id))[:limit]
+            found = sorted(found, key=_place)[:limit]
             if settled([gpu.base_price for gpu in found], page.next_price, limit):
                 break
         return found
@@ -78,6 +84,10 @@ class Walk:
         return values if after is None else values | after._asdict()
 
 
+def _place(gpu: Gpu) -> tuple[int, str]:
+    return gpu.base_price, gpu.id
+
+
 def settled(prices: Sequence[int], next_price: int | None, limit: int) -> bool:
     """Whether GPUs from a base price on can change nothing of what was found at these prices.
 
@@ -90,6 +100,13 @@ def settled(prices: Sequence[int], next_price: int | None, limit: int) -> bool:
 def _by_price(where: Where, provider: str | None, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT001
     scope = searches.in_scope(provider, NOW)
     return _first(select(Gpu).where(scope), where, in_slot, onwards)
+
+
+@lru_cache(KEPT)
+def _among(where: Where, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT001
+    """Of few GPUs, in any order: by price, a database might look at all GPUs for them."""
+    few = col(Gpu.id).in_(bindparam("gpu_ids", expanding=True))
+    return _which(select(Gpu).where(few, searches.in_scope(None, NOW)), where, in_slot, onwards)
 
 
 @lru_cache(KEPT)
@@ -108,6 +125,11 @@ def _by_class(where: Where, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT00
 
 
 def _first(query: Any, where: Where, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT001
+    ordered = _which(query, where, in_slot, onwards).order_by(col(Gpu.base_price), col(Gpu.id))
+    return ordered.limit(LIMIT)
+
+
+def _which(query: Any, where: Where, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT001
     query = query.where(*searches.conditions(where, NOW))
     if in_slot:
         names = ("starts_at", "ends_at", "chain_time")
@@ -115,7 +137,7 @@ def _first(query: Any, where: Where, in_slot: bool, onwards: bool) -> Any:  # no
         query = query.where(searches.is_free(*slot))
     if onwards:
         query = query.where(searches.follows(bindparam("base_price"), bindparam("gpu_id")))
-    return query.order_by(col(Gpu.base_price), col(Gpu.id)).limit(LIMIT)
+    return query
 
 
 class is_any_of(GenericFunction[bool]):  # noqa: N801  (the name of a function in SQL)

@@ -86,8 +86,10 @@ def upgrade() -> None:
     )
     _unique_among_listed("gpu_listed_name", ["provider", "name"], "listed")
     _unique_among_listed("gpu_listed_uuid", ["gpu_uuid"], "listed AND gpu_uuid <> ''")
-    _of_listed("gpu_by_price", ["base_price", "id"])
-    _of_listed("gpu_of_class", ["class_id", "base_price", "id"])
+    _of_listed("gpu_by_price", ["base_price", "id", "reachable_until"])
+    _of_listed("gpu_by_floor", ["floor_price"])
+    _of_listed("gpu_by_report", ["reported_at"])
+    _of_listed("gpu_of_class", ["class_id", "base_price", "id", "reachable_until"])
     op.create_table(
         "delivery",
         sa.Column("booking_id", sa.String(), primary_key=True),
@@ -98,6 +100,7 @@ def upgrade() -> None:
         sa.CheckConstraint("booked_seconds > 0", name="delivery_was_booked"),
     )
     op.create_index("delivery_of_gpu", "delivery", ["gpu_id", "closed_at"])
+    op.create_index("delivery_by_end", "delivery", ["closed_at", "gpu_id"])
     op.create_table(
         "listing",
         sa.Column("digest", sa.String(), primary_key=True),
