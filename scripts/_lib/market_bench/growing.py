@@ -27,11 +27,15 @@ from aitbc_coordinator.database import Database
 from aitbc_coordinator.market.models import Gpu, GpuClass, Listing
 
 SUFFIX_DIGITS = 6
+SQLITE_CACHE = -1_000_000
+"""In KiB, while GPUs are copied: indexes grow in no order."""
 
 
 def grow(database: Database, times: int) -> None:
     """Copy every GPU until there are so many times as many."""
     with database.engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA cache_size = {SQLITE_CACHE}")
         copies = _numbers(times - 1)
         suffix = func.substr(cast(copies.c.number + 10**SUFFIX_DIGITS, String), 2)
         digest_chars = 66 - SUFFIX_DIGITS

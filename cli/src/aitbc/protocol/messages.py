@@ -5,6 +5,7 @@ another chain or another market is refused; what tokens check themselves is in `
 Times are UTC seconds, money is base units.
 """
 
+from collections.abc import Hashable
 from functools import cache, lru_cache
 from typing import Annotated, Any, ClassVar, Protocol, Self, get_args, get_origin
 
@@ -38,7 +39,7 @@ _DOMAIN_TYPE = [
 ]
 
 
-class SigningDomain(Protocol):
+class SigningDomain(Hashable, Protocol):
     """What a message is signed in: the contract that checks it, on one chain."""
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,7 +4,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, func, literal, or_, update
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ColumnElement,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal,
+    or_,
+    update,
+)
 from sqlalchemy import insert as sql_insert
 from sqlmodel import Session, SQLModel, col, select
 
@@ -21,7 +32,7 @@ _ID = re.compile(r"[0-9a-z-]{1,16}")
 _BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
 
 # What every quote asks is built once: building costs more than asking.
-_GPU_IDS = bindparam("gpu_ids", expanding=True)
+_GPU_IDS: BindParameter[Any] = bindparam("gpu_ids", expanding=True)
 _LISTINGS = select(Listing).where(col(Listing.digest).in_(bindparam("digests", expanding=True)))
 _QUOTES_WITH_SALTS = select(Quote).where(
     Quote.buyer == bindparam("buyer"), col(Quote.salt).in_(bindparam("salts", expanding=True))
@@ -164,7 +175,7 @@ def reservations(
 
 def busy_until(session: Session, gpu_ids: Iterable[str], now: int) -> dict[str, int]:
     """End of the latest funded reservation that has begun, by GPU; of those that have one."""
-    rows = session.connection().execute(_BUSY_UNTIL, {"gpu_ids": list(gpu_ids), "now": now})
+    rows: Any = session.connection().execute(_BUSY_UNTIL, {"gpu_ids": list(gpu_ids), "now": now})
     return {gpu_id: ends_at for gpu_id, ends_at in rows if ends_at is not None}
 
 
