@@ -72,6 +72,13 @@ class Host:
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """With the defaults of a market that runs."""
+    default = Settings.model_fields["first_presence_seconds"].default
+    return settings.model_copy(update={"first_presence_seconds": default})
+
+
+@pytest.fixture
 def host(context: Context, client: TestClient, clock: Clock, wallet: Callable[[], Wallet]) -> Host:
     return Host(context, client, clock, wallet)
 
