@@ -242,12 +242,13 @@ def test_a_client_can_be_written_from_the_openapi_document(client: TestClient) -
         "get_receipt",
         "grant_session",
         "post_heartbeat",
+        "post_presence",
         "post_funding",
         "get_earnings",
         "get_status",
     } == names
     refusals = document["paths"]["/v1/quotes"]["post"]["responses"]["409"]["description"]
-    for code in ("not-listed", "taken", "too-expensive", "too-small", "salt-reused"):
+    for code in ("not-listed", "taken", "no-match", "too-few", "too-small", "salt-reused"):
         assert f"`{code}`" in refusals
 
 
@@ -269,4 +270,4 @@ def test_the_examples_are_bodies_that_the_endpoints_accept(client: TestClient) -
                     "relay-off",
                 }
                 seen += 1
-    assert seen == 7
+    assert seen == 8

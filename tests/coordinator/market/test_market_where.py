@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from aitbc.protocol.pricing import STRATEGIES
 from aitbc.protocol.regions import REGIONS
 from aitbc.protocol.where import Condition, Field, Where, holds, matches, price_limit, show
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.market import classes, search, searches, views
+from aitbc_coordinator.market import classes, rare, search, searches, views
 from aitbc_coordinator.market.filters import SearchQuery
 from aitbc_coordinator.market.models import CLASS_COLUMNS, Delivery, Gpu, GpuClass, Listing
 from aitbc_coordinator.market.standing import WINDOW_SECONDS
@@ -141,11 +142,16 @@ def check_exclusions(why: wire.NoMatch, where: Where, gpus: list[wire.Gpu]) -> N
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(market=markets, asked=st.lists(wheres(), min_size=4, max_size=8), limit=st.integers(1, 5))
+@given(
+    market=markets,
+    asked=st.lists(wheres(), min_size=4, max_size=8),
+    limit=st.integers(1, 5),
+    few=st.sampled_from((0, 2, rare.FEW)),
+)
 def test_sql_and_the_expression_agree(
-    context: Context, market: tuple[Sample, ...], asked: list[Where], limit: int
+    context: Context, market: tuple[Sample, ...], asked: list[Where], limit: int, few: int
 ) -> None:
-    with context.database.session() as session:
+    with patch.object(rare, "FEW", few), context.database.session() as session:
         set_up(session, market)
         listed = searches.find(session, SCOPE, len(IDS))
         offered = (gpu.row for gpu in market if gpu.row["listed"])

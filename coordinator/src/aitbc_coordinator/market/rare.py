@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.where import Condition, Field, Operator, Where
@@ -29,7 +30,7 @@ def find(session: Session, where: Where, now: int) -> Sequence[str] | None:
         if is_met_by_many is None:
             continue
         values = {"now": now} if one.field in _OF_TIME else {}
-        if session.exec(is_met_by_many, params=values).first() is None:
+        if session.exec(is_met_by_many, params=values | {"few": FEW}).first() is None:
             return list(session.exec(_candidates(one), params=values))
     return None
 
@@ -42,7 +43,7 @@ _OF_TIME = frozenset({Field.VERIFIED, Field.RELIABILITY})
 @lru_cache(KEPT)
 def _beyond_few(one: Condition) -> Any:
     candidates = _candidates(one)
-    return None if candidates is None else candidates.offset(FEW).limit(1)
+    return None if candidates is None else candidates.offset(bindparam("few")).limit(1)
 
 
 @lru_cache(KEPT)

@@ -62,7 +62,7 @@ class Walk:
             return sorted(rows, key=_place)[:limit]
         if self.provider is not None or not common:
             query = _by_price(self.where, self.provider, *shape)
-            return self.session.exec(query, params=values).all()
+            return list(self.session.exec(query, params=values))
         found: list[Gpu] = []
         query = _by_class(own, *shape)
         for page in classes.pages(self.session, common):
@@ -119,7 +119,7 @@ def _by_class(where: Where, in_slot: bool, onwards: bool) -> Any:  # noqa: FBT00
         select(rows)
         .join(each, is_any_of(rows.id, first.correlate(each).scalar_subquery()))
         .where(col(each.id).in_(bindparam("class_ids", expanding=True)))
-        .order_by(rows.base_price, rows.id)
+        .order_by(col(rows.base_price), col(rows.id))
         .limit(LIMIT)
     )
 

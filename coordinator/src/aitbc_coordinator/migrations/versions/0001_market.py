@@ -164,8 +164,13 @@ def _unique_among_listed(name: str, columns: list[str], condition: str) -> None:
 
 def _of_listed(name: str, columns: list[str]) -> None:
     # SQLite takes an index for a condition that is written as the index's.
-    where = {"sqlite_where": sa.text("listed = 1"), "postgresql_where": sa.text("listed")}
-    op.create_index(name, "gpu", columns, **where)
+    op.create_index(
+        name,
+        "gpu",
+        columns,
+        sqlite_where=sa.text("listed = 1"),
+        postgresql_where=sa.text("listed"),
+    )
 
 
 def _refuse_overlaps() -> None:
