@@ -153,3 +153,8 @@ def test_an_answer_that_is_not_the_expected_one_is_no_figure() -> None:
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(LocalMarketError, match="Could not parse SQLAlchemy URL"):
         Server(baseline.create_app, "no-url", tmp_path / "log")
+
+
+def test_a_server_that_does_not_answer_is_named() -> None:
+    with pytest.raises(LocalMarketError, match="POST http://127.0.0.1:1/ had no answer"):
+        load.post("http://127.0.0.1:1/", [b"{}"], 1)

@@ -11,6 +11,8 @@ from statistics import median, quantiles
 
 import aiohttp
 
+from local_market import LocalMarketError
+
 
 @dataclass(frozen=True)
 class Load:
@@ -34,8 +36,14 @@ class Load:
 
 
 def post(url: str, bodies: Sequence[bytes], connections: int) -> Load:
-    """Send each body once; a connection sends its next one when it has its answer."""
-    return asyncio.run(_post(url, bodies, connections))
+    """Send each body once; a connection sends its next one when it has its answer.
+
+    Raises LocalMarketError where there is none.
+    """
+    try:
+        return asyncio.run(_post(url, bodies, connections))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise LocalMarketError(f"POST {url} had no answer: {error or 'too late'}") from None
 
 
 async def _post(url: str, bodies: Sequence[bytes], connections: int) -> Load:
