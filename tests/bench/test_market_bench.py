@@ -156,5 +156,5 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:
-    with pytest.raises(LocalMarketError, match="POST http://127.0.0.1:1/ had no answer"):
+    with pytest.raises(LocalMarketError, match=r"POST http://127\.0\.0\.1:1/ had no answer"):
         load.post("http://127.0.0.1:1/", [b"{}"], 1)
