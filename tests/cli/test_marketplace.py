@@ -379,7 +379,7 @@ def test_advice_is_about_what_excludes_most_alone() -> None:
 
     assert advice(why(1, 3, None)) == "without c1, 3 of 9 GPUs would match"
     assert "more than one condition" in advice(why(0, None))
-    assert "not priced" in explanation(why(0, None))
+    assert "not counted" in explanation(why(0, None))
     assert "no GPU is listed" in advice(NoMatch(searched=0, conditions=why(0).conditions))
     assert "gpu list" in advice(None)
 

@@ -145,4 +145,4 @@ def _condition(
 
 
 def _counts(one: Exclusion) -> Iterable[str]:
-    return ("not priced" if count is None else str(count) for count in (one.excluded, one.alone))
+    return ("not counted" if count is None else str(count) for count in (one.excluded, one.alone))
