@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from aitbc.cli.lookup import PAGE
 from aitbc.protocol import funding, messages, units, where
 from aitbc.protocol.messages import Message
 from aitbc.protocol.pricing import STRATEGIES, cost, inputs, level, simulation, strategies
 from aitbc.protocol.states import TRANSITIONS, BookingStatus
 from aitbc_coordinator.market import hours
+from aitbc_coordinator.market.matching import SPARES
 from aitbc_coordinator.market.reasons import MAX_PRICED
 from aitbc_coordinator.market.standing import WINDOW_SECONDS
 from aitbc_coordinator.settings import Settings
@@ -142,7 +142,9 @@ def test_the_buyers_page_states_the_bounds_of_a_search() -> None:
     text = " ".join((ROOT / "docs/buyer.md").read_text().split())
     assert f"at most {where.MAX_CHARS:,} characters, {where.MAX_CONDITIONS} conditions" in text
     assert f"and {where.MAX_ITEMS} values in a list" in text
-    assert f"the first {PAGE} that match" in text
+    assert f"several GPUs at once ({messages.MAX_COUNT} at most)" in text
+    assert SPARES == 7
+    assert "seven more than you ask for are compared" in text
     assert f"more than {MAX_PRICED} GPUs" in text
     assert text.count(f"in the last {WINDOW_SECONDS // 86_400} days") == 2
 
