@@ -293,9 +293,9 @@ def test_the_cheapest_that_fits_is_booked(provider: User, buyer: User) -> None:
     assert done.returncode == 3, done.stderr
     assert cheap["id"] in done.stderr
     assert "Lock 0.005" in done.stderr
-    nothing = run_here(buyer, *wish, "--min-memory", "80")
+    nothing = run_here(buyer, *wish, "--min-memory", "1000")
     assert_refused(nothing, FAILED, "no GPU fits")
-    assert "hint: without memory>=80, 2 of" in nothing.stderr
+    assert "hint: without memory>=1000, 2 of" in nothing.stderr
     dear = run_here(buyer, *wish, "--max-price", "0.01")
     assert_refused(dear, FAILED, "no GPU fits")
 

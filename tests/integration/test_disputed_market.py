@@ -14,7 +14,7 @@ from aitbc.protocol.units import parse_amount
 from local_market import LocalMarket, User, open_market
 from wallets import give_operator_keys, give_wallet
 
-CLAIM_WINDOW = 40
+CLAIM_WINDOW = 75
 PRICE = "3600"
 """Per hour: a coin a second."""
 
@@ -46,7 +46,7 @@ def resident(market: LocalMarket, role: str, account: LocalAccount | None = None
     return user
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:
     deadline = time.time() + seconds
     while not (found := what()):
         assert time.time() < deadline, "it never came true"
@@ -54,7 +54,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(400)
 def test_a_dispute_from_beginning_to_end(
     market: LocalMarket, arbiter_account: LocalAccount
 ) -> None:

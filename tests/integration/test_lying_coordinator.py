@@ -36,7 +36,7 @@ def test_another_gpu_for_the_id(
 
 @pytest.mark.parametrize(
     ("claims", "says"),
-    [({}, "not what was searched for"), ({"memory_gib": 96}, "none of the GPUs is free")],
+    [({}, "is not memory>=20, which was asked for"), ({"memory_gib": 96}, "signer of the listing")],
 )
 def test_a_gpu_that_does_not_fit(
     token_market: LocalMarket,
@@ -45,15 +45,16 @@ def test_a_gpu_that_does_not_fit(
     claims: dict[str, Any],
     says: str,
 ) -> None:
-    offered = {**cheap, "listing": {**cheap["listing"], **claims}}
+    Provider(token_market).list_gpu(memory_gib=24)
+    sold = {"listing": {**cheap["listing"], **claims}, "signature": cheap["signature"]}
 
-    def offer(page: dict[str, Any]) -> None:
-        page["items"] = [offered, offered]
+    def sell(answer: dict[str, Any]) -> None:
+        answer["items"][0]["gpu"] = sold
 
     money = token_market.money_of(buyer.address)
-    with lying_coordinator(token_market.coordinator_url, "/v1/gpus", offer) as liar:
+    with lying_coordinator(token_market.coordinator_url, "/v1/quotes", sell) as liar:
         done = buyer.run(
-            *("marketplace", "book", "--min-memory", "80", *DURATION), AITBC_COORDINATOR_URL=liar
+            *("marketplace", "book", "--min-memory", "20", *DURATION), AITBC_COORDINATOR_URL=liar
         )
     assert done.returncode == 1
     assert says in done.stderr

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI
-from sqlalchemy import BigInteger, Engine, event
+from sqlalchemy import BigInteger, Engine, MetaData, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -28,12 +28,14 @@ class NewRow(SQLModel):
 
 class Row(NewRow, table=True):
     __tablename__ = "yardstick_row"
+    metadata = MetaData()
+    """Its own: the table is none of the coordinator's."""
 
     id: int | None = Field(default=None, primary_key=True)
 
 
 def create_table(engine: Engine) -> None:
-    SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables["yardstick_row"]])
+    Row.metadata.create_all(engine)
 
 
 def create_app(url: str) -> FastAPI:

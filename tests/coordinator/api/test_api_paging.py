@@ -16,16 +16,29 @@ from sqlmodel import Session, SQLModel, delete
 import samples
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.market.models import Gpu, Listing, RegionHour
+from aitbc_coordinator.market.models import Gpu, GpuClass, Listing, RegionHour
 from aitbc_coordinator.settlement.models import Booking, BookingState
 
 HOUR = 3_600
 ADDRESS = "0x" + "aB" * 20
+ALIKE: dict[str, Any] = {
+    "id": 1,
+    "region": "us-west",
+    "model": "",
+    "memory_gib": 24,
+    "cuda_major": 12,
+    "cuda_minor": 1,
+    "listed": 0,
+    "cheapest": 0,
+}
+"""The class of all GPUs here."""
 
 
 @pytest.fixture
 def database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
     with sqlite(sqlite_template, tmp_path) as made:
+        with made.session() as session:
+            session.add(GpuClass(**ALIKE))
         yield made
 
 
@@ -60,11 +73,12 @@ def gpu(number: int, place: int) -> list[SQLModel]:
     fields = message.model_dump(exclude={"cuda_version", "signed_at"})
     row = Gpu(
         id=f"g-{number:06d}",
-        cuda_major=12,
-        cuda_minor=1,
+        class_id=ALIKE["id"],
+        cuda_major=ALIKE["cuda_major"],
+        cuda_minor=ALIKE["cuda_minor"],
         listed=True,
         idle_since=0,
-        reachable_until=2**32,
+        reachable_until=2**32 - 1,
         digest=digest,
         **fields,
     )
