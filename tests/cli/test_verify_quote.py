@@ -178,6 +178,43 @@ def test_several_quotes_are_of_different_gpus_in_the_order_of_their_salts() -> N
     refused(offer.quote(salt=salt + 2), "salt", offer)
 
 
+@pytest.mark.parametrize(
+    ("shifted", "says"),
+    [
+        ({"starts_at": NOW + 90, "ends_at": NOW + 90 + 3_600}, "start is"),
+        ({"fund_by": NOW + 59}, "time to be paid is"),
+    ],
+)
+def test_several_quotes_are_for_the_same_time(shifted: dict[str, int], says: str) -> None:
+    offer = wanting("memory>=24", count=2)
+    other = offer.listing.model_copy(update={"salt": 8})
+    quotes = [offer.quote(), offer.quote(gpu=other, salt=offer.request.salt + 1, **shifted)]
+    for one in quotes:
+        verify_quote(offer.market, offer.request, one)
+    with pytest.raises(UntrustedMarket, match=says):
+        verify_quotes(offer.market, offer.request, quotes)
+
+
+@pytest.mark.parametrize(
+    ("uuids", "fit"),
+    [(("GPU-1", "GPU-2"), True), (("", ""), True), (("GPU-1", ""), True), (("GPU-1",) * 2, False)],
+)
+def test_several_quotes_are_of_different_cards(uuids: tuple[str, str], *, fit: bool) -> None:
+    offer = wanting("memory>=24", count=2)
+    quotes = [
+        offer.quote(
+            gpu=offer.listing.model_copy(update={"salt": number, "gpu_uuid": uuid}),
+            salt=offer.request.salt + number,
+        )
+        for number, uuid in enumerate(uuids)
+    ]
+    if fit:
+        verify_quotes(offer.market, offer.request, quotes)
+    else:
+        with pytest.raises(UntrustedMarket, match="number of different UUIDs is 1, and must be 2"):
+            verify_quotes(offer.market, offer.request, quotes)
+
+
 def test_the_id_of_other_terms_is_refused() -> None:
     other = OFFER.quote(salt=100)
     mixed = other.model_copy(update={"terms": HONEST.terms})

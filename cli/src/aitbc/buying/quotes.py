@@ -37,13 +37,20 @@ class Check(NamedTuple):
 
 def verify_quotes(market: Market, request: QuoteRequest, quotes: Sequence[SignedQuote]) -> None:
     """As `verify_quote`, of all that a request is answered with: as many as it asks for, in the
-    order of their salts, each for another GPU."""
+    order of their salts, each for another GPU, and all for the same time."""
     salts = [signed.terms.salt for signed in quotes]
     _same("salts", salts, list(request.salts))
-    gpus = {_gpu_id(signed.gpu.listing) for signed in quotes}
-    _same("number of GPUs", len(gpus), request.count)
+    listings = [signed.gpu.listing for signed in quotes]
+    _same("number of GPUs", len({_gpu_id(listing) for listing in listings}), request.count)
+    # Who lists a card without its UUID does not say which one it is.
+    uuids = [listing.gpu_uuid for listing in listings if listing.gpu_uuid]
+    _same("number of different UUIDs", len(set(uuids)), len(uuids))
+    first = quotes[0].terms
     for signed in quotes:
         verify_quote(market, request, signed)
+        # Each lasts as long as was asked for: those that start together end together.
+        _same("start", signed.terms.starts_at, first.starts_at)
+        _same("time to be paid", signed.terms.fund_by, first.fund_by)
 
 
 def verify_quote(market: Market, request: QuoteRequest, signed: SignedQuote) -> None:
