@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Session
 
 from aitbc_coordinator.database import Database
@@ -18,6 +18,7 @@ TABLES = (
     "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
     "CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL "
     "REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)",
+    "CREATE TABLE large (content TEXT)",
 )
 
 
@@ -124,6 +125,73 @@ def test_all_fail_where_the_commit_fails(group: GroupCommit, tables: Database) -
     assert kept(tables) == []
     assert group.submit(adds(3)).result() == 3
     assert kept(tables) == [3]
+
+
+def ends_it(session: Session) -> None:
+    """As SQLite does where the disk is full."""
+    session.execute(text("ROLLBACK"))
+    raise ValueError("the whole transaction is gone")
+
+
+def fills_the_disk(session: Session) -> None:
+    pages = session.execute(text("PRAGMA page_count")).scalar_one()
+    session.execute(text(f"PRAGMA max_page_count = {pages + 1}"))
+    session.execute(text("INSERT INTO large VALUES (zeroblob(1000000))"))
+
+
+def check_nobody_is_told_a_lie(
+    group: GroupCommit, tables: Database, ends: Callable[[Session], None], says: str
+) -> None:
+    for future in together(group, adds(1), ends, adds(2)):
+        with pytest.raises((ValueError, OperationalError), match=says):
+            future.result()
+    assert kept(tables) == []
+    assert group.submit(adds(3)).result() == 3
+    assert kept(tables) == [3]
+
+
+def test_all_fail_where_the_transaction_is_gone(group: GroupCommit, tables: Database) -> None:
+    check_nobody_is_told_a_lie(group, tables, ends_it, "gone|savepoint")
+
+
+@pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+def test_all_fail_where_the_disk_is_full(group: GroupCommit, tables: Database) -> None:
+    check_nobody_is_told_a_lie(group, tables, fills_the_disk, "full|savepoint")
+
+
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+def test_groups_do_not_wait_for_each_other(group: GroupCommit, tables: Database) -> None:
+    """Each holds what the other wants: both let go, and what is left over runs alone."""
+    both, refused = threading.Barrier(2, timeout=10), []
+    event.listen(
+        tables.engine, "handle_error", lambda met: refused.append(met.original_exception.sqlstate)
+    )
+    other = GroupCommit(tables.engine, 1)
+    for number in (1, 2):
+        group.submit(adds(number)).result()
+
+    def locks(number: int, *, first: bool) -> Callable[[Session], int]:
+        waits = iter([both.wait] if first else [])
+
+        def work(session: Session) -> int:
+            row = text("SELECT id FROM parent WHERE id = :id FOR UPDATE")
+            session.execute(row, {"id": number})
+            for wait in waits:
+                wait()
+            return number
+
+        return work
+
+    with group.pause(), other.pause():
+        futures = [
+            one.submit(locks(number, first=first))
+            for one, numbers in ((group, (1, 2)), (other, (2, 1)))
+            for number, first in zip(numbers, (True, False), strict=True)
+        ]
+    assert [future.result(timeout=20) for future in futures] == [1, 2, 2, 1]
+    other.close()
+    assert refused
+    assert set(refused) == {"55P03"}, "not a deadlock, which takes a second to be found"
 
 
 def test_nobody_is_told_before_the_commit(group: GroupCommit, tables: Database) -> None:

@@ -1,8 +1,10 @@
 """What every part of a running coordinator shares."""
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from eth_account.signers.local import LocalAccount
 
@@ -10,7 +12,7 @@ from aitbc.protocol.messages import Message
 from aitbc.protocol.wire import Market
 from aitbc.signing import Signer
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.rate_limit import RateLimit
+from aitbc_coordinator.rate_limit import RateLimit, RequestLimit
 from aitbc_coordinator.settings import Settings
 
 
@@ -42,9 +44,16 @@ class Context:
     market: Market
     attester: Attester
     now: Callable[[], int] = utc_now
-    wallets: RateLimit = field(init=False)
+    wallets: RateLimit | RequestLimit = field(init=False)
     """Spent by whoever signed what is new: by a repetition, which anybody can send, never."""
 
     def __post_init__(self) -> None:
         limit = RateLimit(self.settings.wallet_requests_per_minute)
         object.__setattr__(self, "wallets", limit)
+
+    def of_request(self) -> Self:
+        """What one request is given: its wallet is counted once, however often it is repeated."""
+        made = copy.copy(self)
+        if isinstance(self.wallets, RateLimit):
+            object.__setattr__(made, "wallets", RequestLimit(self.wallets))
+        return made

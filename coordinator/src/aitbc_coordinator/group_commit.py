@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Engine
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
@@ -20,8 +21,9 @@ from aitbc_coordinator.errors import Contended
 MOST_UNITS = 32
 """In one transaction."""
 ATTEMPTS = 5
-_RETRIED_STATES = frozenset({"23505", "23P01", "40001", "40P01"})
-"""Unique and exclusion violations, serialization failures and deadlocks."""
+_BRIEFLY = text("SET LOCAL lock_timeout = '20ms'")
+_RETRIED_STATES = frozenset({"23505", "23P01", "40001", "40P01", "55P03"})
+"""Unique and exclusion violations, serialization failures, deadlocks and locks not had in time."""
 _RETRIED_SQLITE = (
     "SQLITE_BUSY",
     "SQLITE_CONSTRAINT_PRIMARYKEY",
@@ -65,8 +67,9 @@ class GroupCommit:
     def submit(self, work: Callable[[Session], Result]) -> "Future[Result]":
         """The result of `work`, once it is committed.
 
-        What it wrote is undone, and nothing else's, when it raises; it is run again where it met
-        another transaction. Every unit of a transaction that cannot be committed fails.
+        What it wrote is undone, and nothing else's, when it raises; where it met another
+        transaction it is run again in one of its own. Every unit of a transaction that cannot be
+        committed fails.
         """
         unit = _Unit(work)
         self._put(unit)
@@ -118,7 +121,7 @@ class GroupCommit:
         units: list[_Unit] = []
         item = self._waiting.get()
         while isinstance(item, _Unit):
-            if item.attempts or item.future.set_running_or_notify_cancel():
+            if item.future.set_running_or_notify_cancel():
                 units.append(item)
             if len(units) == MOST_UNITS:
                 return units, None
@@ -132,21 +135,27 @@ class GroupCommit:
         outcomes: list[Any] = []
         try:
             with self._engine.begin() as connection:
+                if len(units) > 1 and connection.dialect.name == "postgresql":
+                    # Others wait for what a group has locked: it must not wait for them in turn.
+                    connection.execute(_BRIEFLY)
                 outcomes += [_attempt(connection, unit.work) for unit in units]
         except Exception as error:
             outcomes = [_Failed(error)] * len(units)
-        for unit, outcome in zip(units, outcomes, strict=True):
-            self._tell(unit, outcome)
+        told = zip(units, outcomes, strict=True)
+        for unit in [unit for unit, outcome in told if not _tell(unit, outcome)]:
+            self._commit([unit])
 
-    def _tell(self, unit: _Unit, outcome: Any) -> None:
-        if not isinstance(outcome, _Failed):
-            unit.future.set_result(outcome)
-            return
-        unit.attempts += 1
-        if unit.attempts < ATTEMPTS and is_conflict(outcome.error):
-            self._waiting.put(unit)
-        else:
-            unit.future.set_exception(outcome.error)
+
+def _tell(unit: _Unit, outcome: Any) -> bool:
+    """Tell who waits, unless the unit met another transaction and is worth another attempt."""
+    if not isinstance(outcome, _Failed):
+        unit.future.set_result(outcome)
+        return True
+    unit.attempts += 1
+    if unit.attempts < ATTEMPTS and is_conflict(outcome.error):
+        return False
+    unit.future.set_exception(outcome.error)
+    return True
 
 
 def is_conflict(error: Exception) -> bool:
@@ -159,10 +168,29 @@ def is_conflict(error: Exception) -> bool:
 
 
 def _attempt(connection: Connection, work: Callable[[Session], Any]) -> Any:
-    """What `work` returns, or that it failed, and then nothing of it is left."""
+    """What `work` returns, or that it failed, and then nothing of it is left.
+
+    Raises where nothing is left of the units before it either.
+    """
     session = Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
     try:
         with session, session.begin():
             return work(session)
     except Exception as error:
+        if not _is_open(connection):
+            raise
         return _Failed(error)
+
+
+def _is_open(connection: Connection) -> bool:
+    """Whether a transaction goes on after an error.
+
+    SQLite ends it by itself where, for one, the disk is full, and begins another with the next
+    savepoint; PostgreSQL rolls back one that is in error when it is told to commit.
+    """
+    if connection.invalidated:
+        return False
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        return bool(driver.in_transaction)
+    return bool(driver.info.transaction_status == TransactionStatus.INTRANS)

@@ -37,3 +37,17 @@ class RateLimit:
             f"{client} has made more than {self._most} requests in {self._window} s",
             retry_after=wait,
         )
+
+
+class RequestLimit:
+    """The limit as one request spends it: once for a client, however often its work is repeated."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._limit = limit
+        self._spent: set[str] = set()
+
+    def spend(self, client: str) -> None:
+        """As `RateLimit.spend`."""
+        if client not in self._spent:
+            self._limit.spend(client)
+            self._spent.add(client)

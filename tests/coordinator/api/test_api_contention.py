@@ -110,15 +110,16 @@ def test_as_many_get_a_gpu_in_one_slot_as_there_are(
     assert {quote.gpu_id for quote in quotes} <= set(gpu_ids)
 
 
+@pytest.mark.parametrize("share_named", [0.3, 1])
 def test_no_gpu_is_promised_twice_at_overlapping_times(
-    context: Context, wallet: Callable[[], Wallet], gpu_ids: list[str]
+    context: Context, wallet: Callable[[], Wallet], gpu_ids: list[str], share_named: float
 ) -> None:
     chance = random.Random(SEED)
     buyers = [wallet() for _ in range(CLIENTS)]
     bodies = []
     for number in range(REQUESTS):
         # Some name a GPU, some take any, some want several.
-        named = chance.random() < 0.3
+        named = chance.random() < share_named
         changes = {
             "starts_at": NOW + 3600 + chance.randrange(50_000),
             "duration": chance.randrange(60, 20_000),

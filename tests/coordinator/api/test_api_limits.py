@@ -21,7 +21,8 @@ from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.api.limits import client_of
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.errors import TooManyRequests
+from aitbc_coordinator.errors import Contended, TooManyRequests
+from aitbc_coordinator.market import worth
 from aitbc_coordinator.rate_limit import RateLimit
 from aitbc_coordinator.settings import Settings
 
@@ -288,3 +289,26 @@ def test_a_body_in_time_is_read(
         assert answer.startswith(b"HTTP/1.1 408 ")
         connection = HEAD.replace(b"1000", b"4\r\nConnection: close")
         assert send_slowly(port, connection, drops=4).startswith(b"HTTP/1.1 422 ")
+
+
+def test_a_request_that_is_tried_again_counts_once(
+    context: Context, wallet: NewWallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = TestClient(app_of(context, wallet_requests_per_minute=1))
+    wait_for_a_new_minute(10)
+    counted, attempts = worth.minimum, []
+
+    def contended_at_first(*given: Any) -> Any:
+        attempts.append(given)
+        if len(attempts) < 3:
+            raise Contended
+        return counted(*given)
+
+    gpu = client.post("/v1/gpus", json=listing(wallet()).model_dump(mode="json")).json()
+    monkeypatch.setattr(worth, "minimum", contended_at_first)
+    buyer = wallet()
+    for salt, status in ((1, 201), (2, 429)):
+        request = quote_request(buyer, gpu["id"], salt=salt, starts_at=NOW + salt * 10_000)
+        answer = client.post("/v1/quotes", json=request.model_dump(mode="json"))
+        assert answer.status_code == status, answer.text
+    assert len(attempts) == 3

@@ -9,7 +9,7 @@ from aitbc_coordinator.context import Context
 
 def get_context(request: Request) -> Context:
     context: Context = request.app.state.context
-    return context
+    return context.of_request()
 
 
 def _id(description: str, example: str, longest: int) -> Any:

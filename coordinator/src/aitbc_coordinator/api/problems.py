@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from aitbc.protocol.wire import NoMatch, Problem, SignedMinimum
 from aitbc_coordinator import logs
-from aitbc_coordinator.errors import Refusal
+from aitbc_coordinator.errors import Contended, Refusal
+from aitbc_coordinator.group_commit import is_conflict
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -113,6 +114,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(OperationalError)
     @app.exception_handler(PoolTimeout)
     def _database(_request: Request, error: Exception) -> Response:
+        if is_conflict(error):
+            return refusal(Contended())
         logs.get_logger().error("database failed", exc_info=error)
         return problem(
             HTTPStatus.SERVICE_UNAVAILABLE,

@@ -7,6 +7,8 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
+from aitbc_coordinator.api.dependencies import get_context
+
 JSON = "application/json"
 
 
@@ -30,7 +32,7 @@ class QuickRoute(APIRoute):
             except ValidationError:
                 return await general(request)
             said = Response(status_code=created)
-            made: BaseModel = await self.endpoint(body, request.app.state.context, said)
+            made: BaseModel = await self.endpoint(body, get_context(request), said)
             return Response(made.model_dump_json(), said.status_code, media_type=JSON)
 
         return handle
