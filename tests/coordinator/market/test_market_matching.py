@@ -8,19 +8,20 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from signed import NOW, Clock, Wallet, listing, quote_request
+from signed import NOW, Clock, Wallet, listing, quote_request, unlisting
 from sqlalchemy import delete
 from sqlmodel import col, select
 
 from aitbc.protocol import wire
 from aitbc.protocol.where import parse, unmet
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.market import matching
+from aitbc_coordinator.market import matching, repository
 from aitbc_coordinator.market.matching import SPARES, Offer
-from aitbc_coordinator.market.models import Delivery, Quote, Reservation
+from aitbc_coordinator.market.models import Delivery, Gpu, Quote, Reservation
 
 NewWallet = Callable[[], Wallet]
 SOON = NOW + 60
+MONDAY = 1_800_000_000 // 604_800 * 604_800 + 4 * 86_400
 ANY = ""
 ONE_GPU = 'memory>=24 model~"A100"'
 A100 = {"model": "NVIDIA A100", "memory_gib": 80}
@@ -174,6 +175,53 @@ def test_a_gpu_is_named_or_described(
     body["request"] |= changes
     answer = client.post("/v1/quotes", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+def test_what_was_not_looked_at_is_not_called_free_of_matches(
+    client: TestClient,
+    buyer: Wallet,
+    register: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matching, "BATCH", 2)
+    monkeypatch.setattr(matching, "MAX_BATCHES", 1)
+    start = MONDAY + 20 * 3600  # Noon in us-west.
+    for price in range(SPARES + 1):
+        register(base_price=40_000 + price, available="mon 00:00-mon 06:00")
+    first = register(base_price=50_000, memory_gib=80)
+    refused = ask(client, buyer, ANY, 409, salt=10, count=2, starts_at=start)
+    assert refused["code"] == "too-few"
+    assert gpu_ids(quoted(client, buyer, ANY, salt=1, starts_at=start)) == [first]
+    for _ in range(2):
+        register(base_price=45_000, available="mon 00:00-mon 06:00")
+    refused = ask(client, buyer, ANY, 409, salt=3, starts_at=start + 7200)
+    assert refused["code"] == "no-match"
+    assert refused["detail"].startswith(f"of the {SPARES + 3} cheapest GPUs that are free")
+    assert "no more were looked at" in refused["detail"]
+    assert refused["no_match"].get("taken") is None
+    found = quoted(client, buyer, "memory>=80", salt=4, starts_at=start + 7200)
+    assert gpu_ids(found) == [first]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_what_was_changed_meanwhile_is_not_locked(
+    client: TestClient, context: Context, wallet: NewWallet
+) -> None:
+    """Else it would be quoted at the price of a listing that is not there any more."""
+    provider = wallet()
+
+    def send(path: str, message: Any, how: str = "POST") -> Any:
+        answer = client.request(how, path, json=message.model_dump(mode="json"))
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    ids = [send("/v1/gpus", listing(provider, salt=i, name=f"{i}"))["id"] for i in range(3)]
+    with context.database.read() as session:
+        read = list(session.exec(select(Gpu).order_by(col(Gpu.name))))
+        dearer = listing(provider, salt=0, name="0", version=2, base_price=60_000)
+        send(f"/v1/gpus/{ids[0]}", dearer, "PUT")
+        send(f"/v1/gpus/{ids[1]}/unlist", unlisting(provider, salt=1))
+        assert repository.lock(session, read, 3, skip=True) == [ids[2]]
 
 
 def offer(gpu_id: str, per_hour: int) -> Offer:

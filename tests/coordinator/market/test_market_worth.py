@@ -115,6 +115,26 @@ def test_the_refusal_says_the_way_out_and_is_signed(
     quote(client, buyer, gpu_id, duration=shortest)
 
 
+def test_a_bait_that_is_not_worth_settling_keeps_nobody_from_the_others(
+    coordinate: NewClient, wallet: NewWallet, gpu_id: str
+) -> None:
+    client, provider, buyer = coordinate(), wallet(), wallet()
+    bait = listing(provider, base_price=1, floor_price=1, ceiling_price=1)
+    assert client.post("/v1/gpus", json=bait.model_dump(mode="json")).status_code == 201
+
+    def wish(status: int, **changes: Any) -> Any:
+        fields = {"max_price": PRICE, "duration": 3600, **changes}
+        return ask(client, quote_request(buyer, "", **fields), status)
+
+    # Two of two would do, if both were worth it; three there are not.
+    refused = wire.Problem.model_validate(wish(409, count=2, salt=10))
+    assert (refused.code, refused.minimum is not None) == ("too-small", True)
+    assert wish(409, count=3, salt=20)["code"] == "too-few"
+    (made,) = wish(201, salt=1)["items"]
+    assert made["gpu_id"] == gpu_id
+    assert wish(409, salt=2)["code"] == "too-small"
+
+
 def test_other_refusals_carry_no_minimum(coordinate: NewClient, wallet: NewWallet) -> None:
     answer = ask(coordinate(), quote_request(wallet(), "g-zzzzzz"), 404)
     assert "minimum" not in answer

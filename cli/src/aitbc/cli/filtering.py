@@ -61,7 +61,7 @@ class NothingFits(AitbcError):
 
     def __init__(self, refused: Unmatched) -> None:
         why, self.code = refused.why, refused.problem or "no-match"
-        if why.taken or self.code != "no-match":
+        if why.taken != 0 or self.code != "no-match":
             super().__init__(str(refused), hint=refused.hint)
         else:
             super().__init__("no GPU fits", hint=advice(why))

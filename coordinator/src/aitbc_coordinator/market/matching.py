@@ -1,6 +1,7 @@
 """Matching: which GPUs a request gets, of those that are what it asks for and free."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from sqlmodel import Session
 
 from aitbc.protocol import pricing, units
 from aitbc.protocol.availability import hours_of
-from aitbc.protocol.messages import QuoteRequest
+from aitbc.protocol.messages import Minimum, QuoteRequest
 from aitbc.protocol.where import (
     Condition,
     Field,
@@ -20,7 +21,7 @@ from aitbc.protocol.where import (
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.errors import Contended, Unmatched
-from aitbc_coordinator.market import reasons, repository, standing
+from aitbc_coordinator.market import reasons, repository, standing, worth
 from aitbc_coordinator.market.filters import Position, read_where
 from aitbc_coordinator.market.models import Gpu
 from aitbc_coordinator.market.state import MarketState
@@ -31,7 +32,7 @@ SPARES = 7
 """How many more free GPUs are compared than are asked for."""
 BATCH = 100
 MAX_BATCHES = 20
-"""How far one request looks past GPUs that cost too much."""
+"""How far one request looks past GPUs that cost too much, or are not offered at that time."""
 
 
 class Offer(NamedTuple):
@@ -55,25 +56,33 @@ def wanted(request: QuoteRequest, decimals: int) -> Where:
     return (*where, Condition(Field.PRICE, Operator.AT_MOST, (request.max_price,)))
 
 
-def match(context: Context, session: Session, request: QuoteRequest, span: Span) -> list[Offer]:
+def match(
+    context: Context, session: Session, request: QuoteRequest, span: Span, least: Minimum
+) -> list[Offer]:
     """The best GPUs that a request asks for and that are free in a span, as many as it wants.
 
-    What somebody else is being given at this moment counts as taken. Raises Unmatched where there
-    are fewer, Contended where it depends on that, and Invalid where its expression is none.
+    Those whose booking would not come to the `least` amount are passed over, and what somebody
+    else is being given at this moment counts as taken. Raises Unmatched where there are fewer,
+    TooSmall where only the least amount is in the way, Contended where it depends on others, and
+    Invalid where its expression is none.
     """
     where, count = wanted(request, context.market.decimals), request.count
-    free = _free(context, session, where, span, count + SPARES)
+    search = _Search(context, session, where, span, least)
+    free = search.free(count + SPARES)
     chosen: list[Offer] = []
-    seen: list[str] = []
+    seen: list[Gpu] = []
     while compared := list(islice(free, count - len(chosen) + SPARES)):
-        seen += [offer.gpu.id for offer in compared]
+        seen += [offer.gpu for offer in compared]
         chosen += _choose(context, session, compared, count - len(chosen))
         if len(chosen) == count:
             return chosen
     if len(seen) >= count:
         repository.lock(session, seen, count)
         raise Contended
-    raise _unmatched(context, session, where, span, count, free=len(seen))
+    if len(seen) + len(search.too_small) >= count:
+        dearest = max(search.too_small, key=lambda offer: offer.amount)
+        worth.require_worth(context, least, dearest.amount, dearest.price.per_hour)
+    raise search.unmatched(count, free=len(seen))
 
 
 def _choose(
@@ -83,8 +92,8 @@ def _choose(
     by_id = {offer.gpu.id: offer for offer in compared}
     standings = standing.of_gpus(session, by_id, context.now())
     ranked = rank(compared, {gpu_id: one.reliability_bps for gpu_id, one in standings.items()})
-    gpu_ids = [offer.gpu.id for offer in ranked]
-    return [by_id[gpu_id] for gpu_id in repository.lock(session, gpu_ids, count, skip=True)]
+    gpus = [offer.gpu for offer in ranked]
+    return [by_id[gpu_id] for gpu_id in repository.lock(session, gpus, count, skip=True)]
 
 
 def rank(offers: Iterable[Offer], reliability: Mapping[str, int | None]) -> list[Offer]:
@@ -104,52 +113,76 @@ def offers(context: Context, session: Session, gpus: Sequence[Gpu], span: Span) 
     return [Offer(gpu, inputs, pricing.price(inputs)) for gpu, inputs in made]
 
 
-def _free(
-    context: Context, session: Session, where: Where, span: Span, first: int
-) -> Iterator[Offer]:
-    """Free GPUs by base price and id that meet all conditions; the `first` are read together."""
-    of_price = [one for one in where if one.field is Field.PRICE]
-    walk = Walk(session, where, context.now(), Slot(*span, chain_time(session)))
-    after: Position | None = None
-    for size in (first, *[BATCH] * MAX_BATCHES):
-        gpus = walk.find(after, size)
-        offered = [gpu for gpu in gpus if hours_of(gpu).covers(*span)]
-        for offer in offers(context, session, offered, span):
-            affordable = all(compare(one, offer.price.per_hour) for one in of_price)
-            if affordable and offer.amount <= units.MAX_AMOUNT:
-                yield offer
-        if len(gpus) < size:
-            return
-        after = Position(gpus[-1].base_price, gpus[-1].id)
+@dataclass(slots=True)
+class _Search:
+    """The GPUs that are free in a span and meet all conditions, and what was passed over."""
 
+    context: Context
+    session: Session
+    where: Where
+    span: Span
+    least: Minimum
+    too_small: list[Offer] = field(default_factory=list)
+    looked_at: int = 0
+    is_complete: bool = False
 
-def _unmatched(
-    context: Context, session: Session, where: Where, span: Span, count: int, *, free: int
-) -> Unmatched:
-    counts = reasons.count(context, session, where, span=span)
-    matching = counts.matching(where)
-    taken = None if matching is None else max(0, matching - free)
-    why = reasons.shown(
-        counts, where, context.market.decimals, taken=taken, complete=free == taken == 0
-    )
-    if free:
-        return Unmatched(
-            "too-few",
-            f"{free} of the {count} GPUs that you ask for are free in that time",
-            hint=f"ask for {free}, for less, or for another time",
-            why=why,
-        )
-    return Unmatched(
-        "no-match",
-        _nothing_free(taken),
-        hint="ask for less" if taken == 0 else "ask for another time, or for less",
-        why=why,
-    )
+    def free(self, first: int) -> Iterator[Offer]:
+        """By base price and id; the `first` are read together."""
+        of_price = [one for one in self.where if one.field is Field.PRICE]
+        slot = Slot(*self.span, chain_time(self.session))
+        walk = Walk(self.session, self.where, self.context.now(), slot)
+        after: Position | None = None
+        for size in (first, *[BATCH] * MAX_BATCHES):
+            gpus = walk.find(after, size)
+            self.looked_at += len(gpus)
+            offered = [gpu for gpu in gpus if hours_of(gpu).covers(*self.span)]
+            for offer in offers(self.context, self.session, offered, self.span):
+                affordable = all(compare(one, offer.price.per_hour) for one in of_price)
+                if not affordable or offer.amount > units.MAX_AMOUNT:
+                    continue
+                if offer.amount < self.least.amount:
+                    self.too_small.append(offer)
+                else:
+                    yield offer
+            if len(gpus) < size:
+                self.is_complete = True
+                return
+            after = Position(gpus[-1].base_price, gpus[-1].id)
 
+    def unmatched(self, count: int, *, free: int) -> Unmatched:
+        """The refusal of a request for `count` GPUs where so many were found free."""
+        decimals = self.context.market.decimals
+        counts = reasons.count(self.context, self.session, self.where, span=self.span)
+        matching = counts.matching(self.where) if self.is_complete else None
+        taken = None if matching is None else max(0, matching - free - len(self.too_small))
+        complete = free == taken == 0 and not self.too_small
+        why = reasons.shown(counts, self.where, decimals, taken=taken, complete=complete)
+        if free:
+            hint = f"ask for {free}, for less, or for another time"
+            return Unmatched("too-few", self._too_few(count, free), hint=hint, why=why)
+        if not self.is_complete:
+            hint = "say more of what you want, such as a region or a model, or ask for another time"
+        else:
+            hint = "ask for less" if taken == 0 else "ask for another time, or for less"
+        return Unmatched("no-match", self._nothing_free(taken), hint=hint, why=why)
 
-def _nothing_free(taken: int | None) -> str:
-    if taken is None:
-        return "no GPU matches that is free in that time"
-    if taken == 0:
-        return "no GPU matches"
-    return f"{taken} GPUs match, and all are reserved or unavailable in that time"
+    def _too_few(self, count: int, free: int) -> str:
+        if self.is_complete:
+            return f"{free} of the {count} GPUs that you ask for are free in that time"
+        return f"{self._cheapest} only {free} of the {count} that you ask for can be had then"
+
+    def _nothing_free(self, taken: int | None) -> str:
+        if not self.is_complete:
+            return (
+                f"{self._cheapest} each costs more than you allow or is not offered then, and no "
+                "more were looked at"
+            )
+        if taken is None:
+            return "no GPU matches that is free in that time"
+        if taken == 0:
+            return "no GPU matches"
+        return f"{taken} GPUs match, and all are reserved or unavailable in that time"
+
+    @property
+    def _cheapest(self) -> str:
+        return f"of the {self.looked_at} cheapest GPUs that are free in that time"

@@ -43,11 +43,11 @@ def make(
     require_fresh(context, request.signed_at)
     context.wallets.spend(request.buyer)
     span = _span(context, request)
+    least = worth.minimum(context, session)
     if named is None:
-        offers = matching.match(context, session, request, span)
+        offers = matching.match(context, session, request, span, least)
     else:
         offers = [_offer(context, session, named, request, span)]
-    least = worth.minimum(context, session)
     backing = repository.listings(session, {offer.gpu.digest for offer in offers})
     quotes = [
         _quote(context, _terms(context, request, offer, salt), offer, least, backing)

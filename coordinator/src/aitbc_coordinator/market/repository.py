@@ -14,6 +14,7 @@ from sqlalchemy import (
     func,
     literal,
     or_,
+    tuple_,
     update,
 )
 from sqlalchemy import insert as sql_insert
@@ -81,15 +82,17 @@ def find_gpu(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu | None
     return session.get(Gpu, gpu_id, with_for_update=lock)
 
 
-def lock(session: Session, gpu_ids: Sequence[str], most: int, *, skip: bool = False) -> list[str]:
-    """The first of these GPUs, which nobody else locks before this transaction ends.
+def lock(session: Session, gpus: Sequence[Gpu], most: int, *, skip: bool = False) -> list[str]:
+    """The ids of the first of these GPUs that are listed as they were read, which nobody else
+    locks before this transaction ends.
 
     With `skip`, those are left out that somebody has locked; else this waits for them.
     """
     if session.get_bind().dialect.name != "postgresql":
-        return list(gpu_ids[:most])  # SQLite has one writer.
-    rank = func.array_position(literal(list(gpu_ids), ARRAY(Text)), col(Gpu.id))
-    query = select(Gpu.id).where(col(Gpu.id).in_(gpu_ids)).order_by(rank).limit(most)
+        return [gpu.id for gpu in gpus[:most]]  # SQLite has one writer.
+    rank = func.array_position(literal([gpu.id for gpu in gpus], ARRAY(Text)), col(Gpu.id))
+    as_read = tuple_(col(Gpu.id), col(Gpu.digest)).in_([(gpu.id, gpu.digest) for gpu in gpus])
+    query = select(Gpu.id).where(as_read, col(Gpu.listed)).order_by(rank).limit(most)
     return list(session.exec(query.with_for_update(key_share=True, skip_locked=skip)))
 
 
