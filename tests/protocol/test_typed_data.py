@@ -90,6 +90,8 @@ def test_the_last_byte_of_a_signature_is_one_of_four(digest: bytes, v: int) -> N
     signer = recover(digest, good[:64] + bytes([v]))
     assert (signer == ACCOUNT.address) is (v in {good[64], good[64] - 27})
     assert signer is None or v in {0, 1, 27, 28}
+    on_chain = recover(digest, good[:64] + bytes([v]), on_chain=True)
+    assert on_chain == (signer if v in {27, 28} else None)
 
 
 @given(digest=st.binary(min_size=32, max_size=32), junk=st.binary(max_size=70))

@@ -4,16 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hexbytes import HexBytes
 
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import fee
 from aitbc.protocol.wire import SignedReceipt
 from aitbc.provider import claims
+from aitbc.provider.checks import receipt_problem
 from aitbc.provider.storage import ServedBooking
 from escrow_lab import CLAIM_WINDOW, FEE_BPS, EscrowLab
 from local_market import Node
 
 AMOUNT = 10**15
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,22 @@ def test_a_receipt_is_paid_to_the_wei(lab: EscrowLab) -> None:
     more = plan(lab, served(lab, terms, lab.receipt(terms, AMOUNT * 3 // 4)))
     (rest,) = collect(lab, more)
     assert done.paid + rest.paid + done.fee + rest.fee == AMOUNT * 3 // 4
+
+
+def test_a_receipt_is_kept_in_the_one_form_that_the_escrow_takes(lab: EscrowLab) -> None:
+    terms = lab.fund(AMOUNT)
+    receipt = lab.receipt(terms, AMOUNT // 2)
+    lab.move_to(terms.starts_at + 45)
+    good = bytes(HexBytes(receipt.signature))
+    s = int.from_bytes(good[32:64], "big")
+    mirrored = good[:32] + (CURVE_ORDER - s).to_bytes(32, "big")
+    compact = good[:32] + (s | (good[64] - 27) << 255).to_bytes(32, "big")
+    forms = [half + bytes([v]) for half in (good[:64], mirrored) for v in (0, 1, 2, 26, 27, 28, 29)]
+    for form in (*forms, compact, good[:64], good + b"\0"):
+        shown = receipt.model_copy(update={"signature": "0x" + form.hex()})
+        problem = receipt_problem(shown, lab.id(terms), terms, lab.market, lab.now)
+        claimable = not plan(lab, served(lab, terms, shown)).empty
+        assert (problem is None) == claimable == (form == good), form.hex()
 
 
 def test_what_cannot_be_claimed_says_why(lab: EscrowLab, node: Node) -> None:

@@ -145,6 +145,11 @@ def test_what_would_fail_is_not_accepted(token_world: World, chain: Chain) -> No
     first, second = quotes(world, 2)
     # No allowance to Permit2.
     refused(world, signed(world, first, PayBy.PERMIT2), 422, "would-fail")
+    # The buyer's own, in a form that no token takes.
+    good = signed(world, first)
+    last = int(good.signature[-2:], 16) - 27
+    short = good.model_copy(update={"signature": f"{good.signature[:-2]}{last:02x}"})
+    refused(world, short, 422, "would-fail")
     world.node.give_coin(world.provider.address)
     world.node.send(world.provider, relayable_call(world.escrow, signed(world, first)))
     detail = refused(world, signed(world, first), 422, "would-fail")

@@ -104,10 +104,15 @@ class Message(BaseModel):
         """The EIP-712 hash of the fields, which no domain is part of."""
         return self._struct().hash(self._values())
 
-    def signer(self, domain: SigningDomain, signature: str) -> str | None:
-        """The address whose key signed this message, or None where the signature is malformed."""
+    def signer(
+        self, domain: SigningDomain, signature: str, *, on_chain: bool = False
+    ) -> str | None:
+        """The address whose key signed this message, or None where the signature is malformed.
+
+        Of what a contract is to be shown, `on_chain` asks what the contract will find.
+        """
         raw = bytes.fromhex(signature.removeprefix("0x"))
-        return typed_data.recover(self.digest(domain), raw)
+        return typed_data.recover(self.digest(domain), raw, on_chain=on_chain)
 
     def _values(self) -> list[Any]:
         return [getattr(self, name) for name in type(self).model_fields]

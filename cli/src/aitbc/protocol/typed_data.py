@@ -22,7 +22,7 @@ _ADDRESS_BYTES = 20
 _ECDSA_BYTES = 65
 _FIRST_V = 27
 _PARITY_OF_V = {0: 0, 1: 1, _FIRST_V: 0, _FIRST_V + 1: 1}
-"""Some wallets leave out what Ethereum adds to a signature's last byte."""
+"""Some wallets leave out what Ethereum adds to a signature's last byte; no contract does."""
 _HALF_CURVE_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
@@ -52,15 +52,16 @@ class Struct:
         return keccak(self.type_hash + self.words(values))
 
 
-def recover(digest: bytes, signature: bytes) -> str | None:
+def recover(digest: bytes, signature: bytes, *, on_chain: bool = False) -> str | None:
     """The address whose key signed a digest.
 
     None where the signature is malformed, or the twin that everybody can make of a good one.
+    With `on_chain`, also where its form is none that contracts take.
     """
     if len(signature) != _ECDSA_BYTES:
         return None
     s, v = int.from_bytes(signature[32:64], "big"), signature[64]
-    if s > _HALF_CURVE_ORDER or v not in _PARITY_OF_V:
+    if s > _HALF_CURVE_ORDER or v not in _PARITY_OF_V or (on_chain and v < _FIRST_V):
         return None
     compact = signature[:64] + bytes([_PARITY_OF_V[v]])
     try:

@@ -45,7 +45,7 @@ def receipt_problem(
     receipt = signed.receipt
     if receipt.booking_id != booking_id:
         return f"the receipt is for {short_booking_id(receipt.booking_id)}"
-    if receipt.signer(market.domain, signed.signature) != market.attester:
+    if receipt.signer(market.domain, signed.signature, on_chain=True) != market.attester:
         return "the receipt is not signed by this market's attester"
     if receipt.earned > clock_cap(terms, now + CLOCK_TOLERANCE_SECONDS):
         return "the receipt is ahead of the clock: the escrow would refuse it"
