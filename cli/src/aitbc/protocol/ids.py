@@ -4,6 +4,8 @@ from eth_utils.crypto import keccak
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 GPU_ID_CHARS = 6
+GPU_ID_PATTERN = r"^[0-9a-z-]{1,16}$"
+"""What may be meant as a GPU's id; what is none of this shape is none, wherever it stands."""
 BOOKING_ID_CHARS = 10
 SHORTEST_PREFIX = 4
 """How much of a booking's id must be typed at least, its `0x` or `b-` included."""

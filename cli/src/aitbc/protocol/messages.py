@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from aitbc.protocol import availability, typed_data
+from aitbc.protocol.ids import GPU_ID_PATTERN
 from aitbc.protocol.typed_data import Struct
 from aitbc.protocol.types import (
     Address,
@@ -292,7 +293,7 @@ MAX_SIGHTINGS = 256
 class Sighting(Message):
     """A GPU that a machine serves, and the UUID that the driver there names; empty for none."""
 
-    gpu_id: Annotated[Text, Field(min_length=1, max_length=16)]
+    gpu_id: Annotated[Text, Field(pattern=GPU_ID_PATTERN)]
     gpu_uuid: GpuUuid
 
 

@@ -27,10 +27,10 @@ _ID = re.compile(r"[0-9a-z-]{1,66}")
 def find(session: Session, booking_id: str) -> Booking:
     """The booking of an id, a short id, or a unique prefix of either. Raises Missing, Conflict."""
     wanted = booking_id.lower()
-    exact = repository.find_booking(session, wanted)
+    usable = len(wanted) >= SHORTEST_PREFIX and _ID.fullmatch(wanted) is not None
+    exact = repository.find_booking(session, wanted) if usable else None
     if exact is not None:
         return exact
-    usable = len(wanted) >= SHORTEST_PREFIX and _ID.fullmatch(wanted) is not None
     found = searches.with_prefix(session, wanted, limit=2) if usable else []
     if not found:
         raise Missing(

@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aitbc.protocol.ids import GPU_ID_PATTERN
 from aitbc.protocol.states import BookingStatus
 from aitbc.protocol.types import Address
 from aitbc_coordinator import paging
@@ -19,7 +20,7 @@ class BookingQuery(BaseModel):
 
     buyer: Address | None = None
     provider: Address | None = None
-    gpu: Annotated[str | None, Field(pattern=r"^[0-9a-z-]{1,16}$")] = None
+    gpu: Annotated[str | None, Field(pattern=GPU_ID_PATTERN)] = None
     status: BookingStatus | None = None
     open: bool | None = Field(None, description="Whether money is still in the escrow")
     limit: int = Field(50, ge=1, le=200)
