@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from signed import NOW, Clock, Wallet, listing, quote_request, unlisting
 
 from aitbc.protocol import messages, units, wire
 from aitbc.protocol.pricing import price
+from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.market import reservations
 
@@ -279,3 +282,13 @@ def test_a_quote_keeps_its_listing_when_the_gpu_changes(
 def test_a_quote_that_does_not_exist(client: TestClient, quote_id: str) -> None:
     answer = client.get(f"/v1/quotes/{quote_id}")
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown-quote")
+
+
+def test_what_starts_as_soon_as_possible_can_be_paid_until_then(
+    context: Context, buyer: Wallet, gpu_id: str
+) -> None:
+    """Though the second ends while it is quoted: the contract takes nothing that starts earlier."""
+    seconds = count(NOW)
+    app = create_app(replace(context, now=lambda: next(seconds)), checks=dict, alerts=list)
+    made = quoted(TestClient(app), quote_request(buyer, gpu_id))
+    assert made.terms.fund_by == made.terms.starts_at

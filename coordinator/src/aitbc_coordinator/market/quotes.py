@@ -16,6 +16,7 @@ from aitbc_coordinator.market.matching import Offer
 from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
 from aitbc_coordinator.market.views import LAST_SECOND, Span
+from aitbc_coordinator.settings import Settings
 
 
 def get(session: Session, quote_id: str) -> Quote:
@@ -42,15 +43,18 @@ def make(
         return views.quote_views(session, _repeated(earlier, request)), False
     require_fresh(context, request.signed_at)
     context.wallets.spend(request.buyer)
-    span = _span(context, request)
+    now = context.now()
+    span = _span(context.settings, request, now)
     least = worth.minimum(context, session)
     if named is None:
         offers = matching.match(context, session, request, span, least)
     else:
         offers = [_offer(context, session, named, request, span)]
     backing = repository.listings(session, {offer.gpu.digest for offer in offers})
+    # Of the same second as the start: one that is as soon as possible is when the quote expires.
+    fund_by = now + context.settings.quote_seconds
     quotes = [
-        _quote(context, _terms(context, request, offer, salt), offer, least, backing)
+        _quote(context, _terms(request, offer, salt, fund_by), offer, least, backing)
         for offer, salt in zip(offers, request.salts, strict=True)
     ]
     repository.delete_lapsed(session, [quote.gpu_id for quote in quotes], chain_time(session))
@@ -102,9 +106,8 @@ def _repeated(earlier: dict[int, Quote], request: messages.QuoteRequest) -> list
     return [earlier[salt] for salt in request.salts]
 
 
-def _span(context: Context, request: messages.QuoteRequest) -> Span:
+def _span(settings: Settings, request: messages.QuoteRequest, now: int) -> Span:
     """When the booking is. Raises Invalid where it cannot be then."""
-    settings, now = context.settings, context.now()
     if request.duration < settings.minimum_seconds:
         raise Invalid(
             "too-short",
@@ -167,12 +170,12 @@ def _offer(
     return offer
 
 
-def _terms(context: Context, request: messages.QuoteRequest, offer: Offer, salt: int) -> Terms:
+def _terms(request: messages.QuoteRequest, offer: Offer, salt: int, fund_by: int) -> Terms:
     return Terms(
         buyer=request.buyer,
         provider=offer.gpu.provider,
         amount=offer.amount,
-        fund_by=context.now() + context.settings.quote_seconds,
+        fund_by=fund_by,
         starts_at=offer.inputs.starts_at,
         ends_at=offer.inputs.ends_at,
         listing=offer.gpu.digest,
