@@ -289,7 +289,7 @@ def test_when_a_machine_was_heard_last_is_remembered(
     made = quote()
     for now in (NOW + 5, NOW + 9, NOW + 7):
         with database.session() as session:
-            standing.heard(session, made.gpu_id, "{}", now)
+            standing.heard(session, {made.gpu_id: ""}, now, allowed=60)
     assert client.get(f"/v1/gpus/{made.gpu_id}").json()["last_seen"] == NOW + 9
     with database.read() as session:
         assert session.exec(select(Gpu.last_seen)).one() == NOW + 9
