@@ -4,7 +4,7 @@ GAS_MONEY = 10**17
 SETTINGS = {
     "quote_seconds": "8",
     "minimum_seconds": "2",
-    "heartbeat_allowance": "4",
+    "heartbeat_allowance": "10",
     "settle_grace": "2",
     "confirmations": "1",
     "poll_seconds": "0.3",
