@@ -185,6 +185,7 @@ def test_search(provider: User, gpu: dict[str, Any]) -> None:
         (["gpu", "update", "--gpu-id", "Shared", "--available", "mon"], "'mon' is no window"),
         (["gpu", "update", "--gpu-id", "Shared", "--maintenance", "+2h"], "START..END"),
         (["gpu", "update", "--gpu-id", "Shared", "--maintenance", "+2h..+1h"], "ends before"),
+        (["gpu", "update", "--gpu-id", "Shared", "--maintenance", "+2h..+367d"], "than 366 days"),
         (["gpu", "show"], "which GPU"),
         (["book"], "--duration"),
         (["book", "--duration", "forever"], "not a duration"),

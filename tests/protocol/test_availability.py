@@ -1,6 +1,6 @@
 """When a GPU may be booked, held against a clock that is asked minute by minute."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from aitbc.protocol import availability
 from aitbc.protocol.availability import (
     DAYS,
+    LOOK_AHEAD_SECONDS,
     MAX_WINDOWS,
     WEEK_MINUTES,
+    WEEK_SECONDS,
     Hours,
     Window,
     canonical,
@@ -185,8 +187,6 @@ def test_maintenance_is_left_out() -> None:
     assert hours.covers(now + 200, now + 30 * DAY)
     assert hours.next_start(now, 100) == now
     assert hours.next_start(now, 101) == now + 200
-    years = hours_of(offered("", maintenance=(now, now + 900 * DAY)))
-    assert years.next_start(now, 1) == now + 900 * DAY
 
 
 def test_what_is_longer_than_every_window_is_never_offered() -> None:
@@ -194,6 +194,61 @@ def test_what_is_longer_than_every_window_is_never_offered() -> None:
     now = utc("2027-06-01")
     assert hours.next_start(now, 3 * HOUR + 1) is None
     assert hours.next_start(now, 3 * HOUR) == utc("2027-06-07T09:00")
+    assert not hours.may_last(5 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("available", "day", "hours_long"),
+    [
+        # The clock skips what lies between the windows, or shows an hour of one window twice.
+        ("sat 22:00-sun 02:00,sun 03:00-sun 07:00", SPRING["us-west"], 8),
+        ("mon 00:00-mon 01:00,sat 22:00-sun 02:00,sun 03:00-sun 23:30", SPRING["us-west"], 24),
+        ("sat 22:00-sun 07:00", AUTUMN["us-west"], 10),
+    ],
+)
+def test_a_change_of_the_clock_makes_a_longer_stretch(
+    available: str, day: str, hours_long: int
+) -> None:
+    hours = hours_of(offered(available, "us-west"))
+    start = utc(day) - 3 * DAY
+    found = hours.next_start(start, hours_long * HOUR)
+    assert found is not None
+    assert found < start + 5 * DAY
+    assert hours.next_start(start, hours_long * HOUR + 3_600) is None
+
+
+def test_the_next_start_is_looked_for_a_while_only() -> None:
+    now = utc("2027-06-07T09:00")
+    for ends, found in ((LOOK_AHEAD_SECONDS, True), (LOOK_AHEAD_SECONDS + 1, False)):
+        hours = hours_of(offered("", maintenance=(now, now + ends)))
+        assert hours.next_start(now, 1) == (now + ends if found else None)
+        assert hours.may_last(2**32)
+
+
+class Counted(tzinfo):
+    """A zone's clock that counts how often it is looked at."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self.looks = 0
+
+    def fromutc(self, moment: datetime) -> datetime:
+        self.looks += 1
+        return self._zone.fromutc(moment.replace(tzinfo=self._zone))
+
+
+@pytest.mark.parametrize("maintenance", [(0, 0), (2**32 - 2, 2**32 - 1)])
+def test_looking_for_what_there_is_not_takes_few_steps(maintenance: tuple[int, int]) -> None:
+    windows = tuple(Window(n * 360, n * 360 + 180) for n in range(MAX_WINDOWS))
+    clock = Counted(time_zone("us-west"))
+    hours = Hours(windows, clock, maintenance)
+    start = utc("2027-06-01")
+    assert hours.next_start(start, 3 * HOUR + MINUTE) is None
+    stretches = 2 * MAX_WINDOWS * LOOK_AHEAD_SECONDS // WEEK_SECONDS
+    assert stretches < clock.looks < 5 * stretches
+    clock.looks = 0
+    assert hours.next_start(start, 5 * HOUR) is None
+    assert clock.looks == 0
 
 
 @pytest.mark.parametrize("region", SPRING)

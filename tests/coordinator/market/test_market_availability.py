@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from signed import NOW, Clock, listing, quote_request
 
-from aitbc.protocol import messages, wire
+from aitbc.protocol import availability, wire
 
 # NOW is Friday, 2027-01-15, 08:00 UTC: midnight of us-west.
 HOUR = 3_600
@@ -50,7 +50,7 @@ def test_a_quote_lies_within_the_windows_on_the_regions_clock(
         assert unmatched["code"] == "no-match"
         assert unmatched["no_match"]["taken"] == 1
     assert f"from {inside} " in ask(client, buyer, gpu["id"], outside, HOUR).json()["detail"]
-    long = ask(client, buyer, gpu["id"], inside, 4 * HOUR).json()
+    long = ask(client, buyer, gpu["id"], inside, 5 * HOUR).json()
     assert "never for so long" in long["detail"]
     quoted = ask(client, buyer, "", inside, 3 * HOUR)
     assert quoted.status_code == 201
@@ -119,12 +119,16 @@ def test_it_is_said_in_one_form_only(
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
 
 
-def test_a_maintenance_that_never_ends_has_no_free_second(
-    client: TestClient, provider: Any
+def test_a_maintenance_ends_within_a_year_and_is_not_looked_past(
+    client: TestClient, provider: Any, buyer: Any
 ) -> None:
-    last = 2**32 - 1
-    windows = {"available": "fri 02:00-fri 02:01"}
-    gpu = register(client, provider, maintenance_from=NOW, maintenance_until=last, **windows)
+    year = availability.MAINTENANCE_DAYS * 86_400
+    never = {"maintenance_from": NOW, "maintenance_until": NOW + year + 1}
+    body = listing(provider).model_dump(mode="json")
+    refused = client.post("/v1/gpus", json=body | {"listing": body["listing"] | never})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+    assert "at most 366 days after" in refused.json()["detail"]
+    gpu = register(client, provider, maintenance_from=NOW, maintenance_until=NOW + year)
     assert gpu["free_from"] is None
     wire.Gpu.model_validate(gpu)
-    assert messages.Listing.model_validate(gpu["listing"]).maintenance_until == last
+    assert ask(client, buyer, gpu["id"], NOW + HOUR, HOUR).json()["code"] == "unavailable"

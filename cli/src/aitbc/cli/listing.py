@@ -109,6 +109,11 @@ def read_maintenance(text: str | None, now: int) -> dict[str, Any]:
     begins, ends = (arguments.start_time("--maintenance", one, now) for one in (begin, end))
     if begins >= ends:
         raise InvalidInput(f"--maintenance: {text} ends before it begins")
+    if ends > now + availability.MAINTENANCE_DAYS * 86_400:
+        raise InvalidInput(
+            f"--maintenance: {text} ends more than {availability.MAINTENANCE_DAYS} days from now",
+            hint="take the GPU off the market instead: aitbc marketplace gpu unregister",
+        )
     return {"maintenance_from": begins, "maintenance_until": ends}
 
 

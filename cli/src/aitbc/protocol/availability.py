@@ -8,10 +8,11 @@ that it repeats is there twice.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple, Protocol
 
 from aitbc.protocol.regions import time_zone
@@ -24,6 +25,8 @@ MAX_WINDOWS = 28
 """How many stretches a listing has at most."""
 LOOK_AHEAD_SECONDS = 5 * WEEK_SECONDS
 """How far a next time is looked for: beyond the longest that a booking may last."""
+MAINTENANCE_DAYS = 366
+"""How many days after a listing is signed its maintenance is over at the latest."""
 
 _MONDAY = 4 * 86_400
 """A second of the epoch at which a week began."""
@@ -31,6 +34,8 @@ _DAY = "|".join(DAYS)
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _EACH = re.compile(rf"({_DAY})(?:-({_DAY}))? ({_TIME})-({_TIME}|24:00)")
 _STRETCH = re.compile(rf"({_DAY}) ({_TIME})-({_DAY}) ({_TIME}|24:00)")
+_CLOCK_CHANGE = 60
+"""Minutes by which a region's clock is put forward or back at most."""
 _ONE = rf"(?:{_DAY}) {_TIME}-(?:{_DAY}) {_TIME}"
 PATTERN = rf"^(?:{_ONE}(?:,{_ONE}){{0,{MAX_WINDOWS - 1}}})?$"
 """The shape of what a listing says."""
@@ -55,12 +60,18 @@ class Hours(NamedTuple):
         """Whether all of `[starts_at, ends_at)` may be booked."""
         return self._open_until(starts_at, ends_at) >= ends_at
 
+    def may_last(self, seconds: int) -> bool:
+        """Whether there can ever be so many seconds in a row which may be booked."""
+        return not self.windows or seconds <= _longest(self.windows) * 60
+
     def next_start(self, start: int, seconds: int) -> int | None:
         """The first second from `start` on that begins so many seconds which may be booked.
 
-        None where there is none within LOOK_AHEAD_SECONDS of it, or of the end of the maintenance.
+        None where there is none within LOOK_AHEAD_SECONDS of it.
         """
-        limit, reached = max(start, self.maintenance[1]) + LOOK_AHEAD_SECONDS, start
+        if not self.may_last(seconds):
+            return None
+        limit, reached = start + LOOK_AHEAD_SECONDS, start
         while reached <= limit:
             until = self._open_until(reached, reached + seconds)
             if until >= reached + seconds:
@@ -99,11 +110,13 @@ class Hours(NamedTuple):
     def _clock_at(self, moment: int) -> tuple[bool, int]:
         """Whether a second is inside, and for how many seconds of an undisturbed clock it is so."""
         at = (moment + self._offset(moment) - _MONDAY) % WEEK_SECONDS
-        for start, end in self.windows:
-            for shift in (0, WEEK_SECONDS):
-                if start * 60 <= at + shift < end * 60:
-                    return True, end * 60 - at - shift
-        return False, min((start * 60 - at) % WEEK_SECONDS for start, _ in self.windows)
+        number = bisect_right(self.windows, at // 60, key=_start)
+        # Of those that have begun the last: before a week's first, the last of the week before.
+        lasts = self.windows[number - 1].end * 60 - at - (0 if number else WEEK_SECONDS)
+        if lasts > 0:
+            return True, lasts
+        following = self.windows[number % len(self.windows)]
+        return False, (following.start * 60 - at) % WEEK_SECONDS
 
     def _same_clock(self, moment: int, until: int) -> int:
         """`until`, or the second before it at which the clock is put forward or back."""
@@ -149,6 +162,22 @@ def parse(text: str) -> tuple[Window, ...]:
     if len(windows) > MAX_WINDOWS:
         raise ValueError(f"{len(windows)} windows are more than {MAX_WINDOWS}")
     return windows
+
+
+@lru_cache(maxsize=1024)
+def _longest(windows: tuple[Window, ...]) -> int:
+    """Minutes that no stretch outlasts, even where the clock is put back in it.
+
+    Where it is put forward, what lies on both sides of the minutes that it skips is one stretch.
+    """
+    later = (Window(start + WEEK_MINUTES, end + WEEK_MINUTES) for start, end in windows)
+    pairs = product(windows, (*windows, *later))
+    joined = [b.end - a.start for a, b in pairs if a.start <= b.start <= a.end + _CLOCK_CHANGE]
+    return max(joined) + _CLOCK_CHANGE
+
+
+def _start(window: Window) -> int:
+    return window.start
 
 
 def show(windows: Iterable[Window]) -> str:

@@ -233,7 +233,8 @@ class Listing(Message):
     """A provider offers one GPU. `version` grows by one with each change; prices are per hour.
 
     It may be booked within `available` (see `availability`; empty is always), and not from
-    `maintenance_from` until `maintenance_until` (both 0 for none). What is booked already stays so.
+    `maintenance_from` until `maintenance_until` (both 0 for none), which lies at most
+    `MAINTENANCE_DAYS` after `signed_at`. What is booked already stays so.
     """
 
     provider: Address
@@ -261,6 +262,9 @@ class Listing(Message):
         none = self.maintenance_from == self.maintenance_until == 0
         if not none and self.maintenance_from >= self.maintenance_until:
             raise ValueError("maintenance_until: it is to end after it begins")
+        days = availability.MAINTENANCE_DAYS
+        if self.maintenance_until > self.signed_at + days * 86_400:
+            raise ValueError(f"maintenance_until: at most {days} days after signed_at")
         return self
 
     @property
