@@ -15,6 +15,7 @@ from aitbc.protocol.pricing import (
     PricingInputs,
     parse_strategy,
     price,
+    price_per_hour,
 )
 from aitbc.protocol.regions import REGIONS, check_region, time_zone
 
@@ -25,6 +26,7 @@ def test_every_price_is_bounded_repeatable_and_the_sum_of_its_factors(
 ) -> None:
     result = price(inputs)
     assert inputs.floor_price <= result.per_hour <= inputs.ceiling_price
+    assert price_per_hour(inputs) == result.per_hour
     assert inputs.base_price + sum(f.change for f in result.factors) == result.per_hour
     assert price(PricingInputs.model_validate_json(inputs.model_dump_json())) == result
     assert Price.model_validate_json(result.model_dump_json()) == result

@@ -120,7 +120,7 @@ class Market:
             gpus = session.exec(select(Gpu).where(col(Gpu.id).in_(gpu_ids))).all()
             span = views.soonest_hour(self._context)
             offers = matching.offers(self._context, session, gpus, span)
-            return {offer.gpu.id: offer.price.per_hour for offer in offers}
+            return {offer.gpu.id: offer.per_hour for offer in offers}
 
     def book(self, wanted: Request) -> list[Booking]:
         """Ask for what somebody wants, and fund all that is quoted; empty where nothing is."""

@@ -225,8 +225,7 @@ def test_what_was_changed_meanwhile_is_not_locked(
 
 
 def offer(gpu_id: str, per_hour: int) -> Offer:
-    gpu, price = SimpleNamespace(id=gpu_id), SimpleNamespace(per_hour=per_hour)
-    return Offer(cast("Any", gpu), cast("Any", None), cast("Any", price))
+    return Offer(cast("Any", SimpleNamespace(id=gpu_id)), cast("Any", None), per_hour)
 
 
 def test_the_rank_is_by_price_then_reliability_then_id() -> None:

@@ -40,11 +40,11 @@ class Offer(NamedTuple):
 
     gpu: Gpu
     inputs: pricing.PricingInputs
-    price: pricing.Price
+    per_hour: int
 
     @property
     def amount(self) -> int:
-        return units.price_of(self.price.per_hour, self.inputs.seconds)
+        return units.price_of(self.per_hour, self.inputs.seconds)
 
 
 def wanted(request: QuoteRequest, decimals: int) -> Where:
@@ -81,7 +81,7 @@ def match(
         raise Contended
     if len(seen) + len(search.too_small) >= count:
         dearest = max(search.too_small, key=lambda offer: offer.amount)
-        worth.require_worth(context, least, dearest.amount, dearest.price.per_hour)
+        worth.require_worth(context, least, dearest.amount, dearest.per_hour)
     raise search.unmatched(count, free=len(seen))
 
 
@@ -101,7 +101,7 @@ def rank(offers: Iterable[Offer], reliability: Mapping[str, int | None]) -> list
 
     def key(offer: Offer) -> tuple[int, int, str]:
         known = reliability[offer.gpu.id]
-        return offer.price.per_hour, -1 * (-1 if known is None else known), offer.gpu.id
+        return offer.per_hour, -1 * (-1 if known is None else known), offer.gpu.id
 
     return sorted(offers, key=key)
 
@@ -110,7 +110,7 @@ def offers(context: Context, session: Session, gpus: Sequence[Gpu], span: Span) 
     """GPUs in the order given, each at its price in a span."""
     state = MarketState.read(session, gpus, now=context.now(), **span._asdict())
     made = ((gpu, state.inputs(gpu)) for gpu in gpus)
-    return [Offer(gpu, inputs, pricing.price(inputs)) for gpu, inputs in made]
+    return [Offer(gpu, inputs, pricing.price_per_hour(inputs)) for gpu, inputs in made]
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class _Search:
             self.looked_at += len(gpus)
             offered = [gpu for gpu in gpus if hours_of(gpu).covers(*self.span)]
             for offer in offers(self.context, self.session, offered, self.span):
-                affordable = all(compare(one, offer.price.per_hour) for one in of_price)
+                affordable = all(compare(one, offer.per_hour) for one in of_price)
                 if not affordable or offer.amount > units.MAX_AMOUNT:
                     continue
                 if offer.amount < self.least.amount:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from aitbc.protocol import ids, messages, units, wire
+from aitbc.protocol import ids, messages, pricing, units, wire
 from aitbc.protocol.availability import hours_of
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator.context import Context
@@ -160,10 +160,10 @@ def _offer(
     if free != span.starts_at:
         raise taken(gpu.id, free)
     [offer] = matching.offers(context, session, [gpu], span)
-    if offer.price.per_hour > request.max_price or offer.amount > units.MAX_AMOUNT:
+    if offer.per_hour > request.max_price or offer.amount > units.MAX_AMOUNT:
         raise Conflict(
             "too-expensive",
-            f"GPU {gpu.id} costs {offer.price.per_hour} base units an hour, in all "
+            f"GPU {gpu.id} costs {offer.per_hour} base units an hour, in all "
             f"{offer.amount}: your limit is {request.max_price} an hour",
             hint="raise the limit, or choose another GPU or time",
         )
@@ -191,7 +191,7 @@ def _quote(
     backing: Mapping[str, Listing],
 ) -> wire.SignedQuote:
     """A signed quote of terms. Raises TooSmall where they are not worth settling."""
-    inputs, price = offer.inputs, offer.price
+    inputs, price = offer.inputs, pricing.price(offer.inputs)
     worth.require_worth(context, least, terms.amount, price.per_hour)
     booking_id = terms.booking_id(context.market.domain)
     commitment = messages.Quote(

@@ -14,6 +14,7 @@ from aitbc.protocol.pricing.strategies import (
     Price,
     parse_strategy,
     price,
+    price_per_hour,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "next_level",
     "parse_strategy",
     "price",
+    "price_per_hour",
 ]

@@ -7,7 +7,7 @@ from math import isqrt
 
 from aitbc.protocol.pricing.inputs import NO_HOUR, MarketHour, PricingInputs
 from aitbc.protocol.pricing.simulation import Offer
-from aitbc.protocol.pricing.strategies import STRATEGIES, price
+from aitbc.protocol.pricing.strategies import STRATEGIES, price_per_hour
 from aitbc.protocol.units import BPS, SECONDS_PER_HOUR, price_of
 
 FIXED = "fixed"
@@ -165,4 +165,4 @@ class _Run:
             hour=self._hour,
             idle_seconds=max(0, starts_at - self._idle_since),
         )
-        return price(inputs).per_hour
+        return price_per_hour(inputs)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
@@ -22,6 +24,14 @@ GUARD_SECONDS = 24 * SECONDS_PER_HOUR
 """How long an idle GPU takes from its base price to its floor."""
 
 
+class Step(NamedTuple):
+    """A change of the base price in base units per hour; `why` is said only to who asks."""
+
+    name: str
+    change: int
+    why: Callable[[], str]
+
+
 class Factor(BaseModel):
     """One step from the base price to the price: base units per hour, and why."""
 
@@ -37,7 +47,7 @@ class Price(BaseModel):
     factors: list[Factor]
 
 
-def market_balance(inputs: PricingInputs) -> list[Factor]:
+def market_balance(inputs: PricingInputs) -> list[Step]:
     """The base price times the region's level, which follows demand.
 
     Contract: at the target utilisation the price stays. It never falls where more is booked, or
@@ -47,23 +57,25 @@ def market_balance(inputs: PricingInputs) -> list[Factor]:
     """
     base, hour = inputs.base_price, inputs.hour
     if hour == NO_HOUR:
-        return [Factor(name="demand", change=0, reason=f"{inputs.region} has no recorded hour yet")]
+        return [Step("demand", 0, lambda: _booked(inputs))]
     before = base * hour.level_before_bps // BPS
     after = base * hour.level_bps // BPS
-    level = _percent(hour.level_before_bps)
-    target = f"the target is {_percent(TARGET_UTILISATION_BPS)}"
-    seen = _booked(inputs) if hour.listed else f"nothing was listed in {inputs.region}"
+
+    def why_demand() -> str:
+        seen = _booked(inputs) if hour.listed else f"nothing was listed in {inputs.region}"
+        return f"{seen}; the target is {_percent(TARGET_UTILISATION_BPS)}"
+
+    def why_level() -> str:
+        level = _percent(hour.level_before_bps)
+        return f"{inputs.region} stood at {level} of base prices before {_clock(inputs)}"
+
     return [
-        Factor(
-            name="level",
-            change=before - base,
-            reason=f"{inputs.region} stood at {level} of base prices before {_clock(inputs)}",
-        ),
-        Factor(name="demand", change=after - before, reason=f"{seen}; {target}"),
+        Step("level", before - base, why_level),
+        Step("demand", after - before, why_demand),
     ]
 
 
-def peak_maximizer(inputs: PricingInputs) -> list[Factor]:
+def peak_maximizer(inputs: PricingInputs) -> list[Step]:
     """A surcharge for peak hours on the region's own clock, and one for the region's heat.
 
     Contract: the peak surcharge is PEAK_SURCHARGE_BPS of the base price times the share of the
@@ -75,18 +87,15 @@ def peak_maximizer(inputs: PricingInputs) -> list[Factor]:
     peak = peak_seconds(inputs.region, inputs.starts_at, inputs.ends_at)
     surcharge = inputs.base_price * PEAK_SURCHARGE_BPS * peak // (BPS * inputs.seconds)
     heat = inputs.base_price * HEAT_SURCHARGE_BPS * inputs.hour.utilisation_bps // (BPS * BPS)
-    hours = f"{PEAK_FROM_HOUR}:00 to {PEAK_UNTIL_HOUR}:00"
-    return [
-        Factor(
-            name="peak",
-            change=surcharge,
-            reason=f"{_span(peak)} of {_span(inputs.seconds)} lie from {hours} in {inputs.region}",
-        ),
-        Factor(name="heat", change=heat, reason=_booked(inputs)),
-    ]
+
+    def why_peak() -> str:
+        hours = f"{PEAK_FROM_HOUR}:00 to {PEAK_UNTIL_HOUR}:00"
+        return f"{_span(peak)} of {_span(inputs.seconds)} lie from {hours} in {inputs.region}"
+
+    return [Step("peak", surcharge, why_peak), Step("heat", heat, lambda: _booked(inputs))]
 
 
-def utilization_guard(inputs: PricingInputs) -> list[Factor]:
+def utilization_guard(inputs: PricingInputs) -> list[Step]:
     """Falls from the base price to the floor while the GPU stands idle.
 
     Contract: it falls evenly, is the floor from GUARD_SECONDS of idleness on, and never rises
@@ -94,19 +103,22 @@ def utilization_guard(inputs: PricingInputs) -> list[Factor]:
     """
     idle = min(inputs.idle_seconds, GUARD_SECONDS)
     fall = (inputs.base_price - inputs.floor_price) * idle // GUARD_SECONDS
-    reason = (
-        f"idle for {_span(inputs.idle_seconds)}; the floor is reached in {_span(GUARD_SECONDS)}"
-    )
-    return [Factor(name="idle", change=-fall, reason=reason)]
+
+    def why() -> str:
+        idle_for, all_of_it = _span(inputs.idle_seconds), _span(GUARD_SECONDS)
+        return f"idle for {idle_for}; the floor is reached in {all_of_it}"
+
+    return [Step("idle", -fall, why)]
 
 
-STRATEGIES: dict[str, Callable[[PricingInputs], list[Factor]]] = {
+STRATEGIES: dict[str, Callable[[PricingInputs], list[Step]]] = {
     "market-balance": market_balance,
     "peak-maximizer": peak_maximizer,
     "utilization-guard": utilization_guard,
 }
 
 
+@lru_cache(maxsize=256)
 def parse_strategy(text: str) -> str:
     """The strategy that `text` names (`Market Balance`, `market_balance`, …).
 
@@ -123,14 +135,25 @@ def price(inputs: PricingInputs) -> Price:
 
     Raises ValueError for a strategy or a region that does not exist.
     """
-    factors = STRATEGIES[parse_strategy(inputs.strategy)](inputs)
-    wanted = inputs.base_price + sum(factor.change for factor in factors)
+    bounded, steps = _bounded(inputs)
+    factors = [Factor(name=step.name, change=step.change, reason=step.why()) for step in steps]
+    return Price(per_hour=bounded, factors=factors)
+
+
+def price_per_hour(inputs: PricingInputs) -> int:
+    """What `price` comes to, for those who need no reasons."""
+    return _bounded(inputs)[0]
+
+
+def _bounded(inputs: PricingInputs) -> tuple[int, list[Step]]:
+    steps = STRATEGIES[parse_strategy(inputs.strategy)](inputs)
+    wanted = inputs.base_price + sum(step.change for step in steps)
     bounded = max(inputs.floor_price, min(inputs.ceiling_price, wanted))
     if bounded != wanted:
         bound = "floor" if bounded > wanted else "ceiling"
-        reason = f"the provider's {bound} price holds"
-        factors.append(Factor(name=bound, change=bounded - wanted, reason=reason))
-    return Price(per_hour=bounded, factors=factors)
+        why = f"the provider's {bound} price holds"
+        steps.append(Step(bound, bounded - wanted, lambda: why))
+    return bounded, steps
 
 
 def peak_seconds(region: str, starts_at: int, ends_at: int) -> int:
