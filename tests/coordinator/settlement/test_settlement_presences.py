@@ -1,17 +1,19 @@
 """Presences: a GPU whose machine is not heard leaves the market, and comes back by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from signed import NOW, Clock, Wallet, listing, quote_request
+from sqlalchemy import Engine, event
 
 from aitbc.protocol.ids import gpu_id
 from aitbc.protocol.messages import MAX_SIGHTINGS, Presence, SessionGrant, Sighting
 from aitbc.protocol.metering import CLOCK_TOLERANCE_SECONDS, SignedSessionGrant
 from aitbc.protocol.wire import SignedPresence
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.errors import TooManyRequests
 from aitbc_coordinator.market import hours, repository
 from aitbc_coordinator.settings import Settings
 
@@ -184,6 +186,58 @@ def test_a_repetition_spends_none_of_the_keys_requests(
     for _ in range(3):
         host.post("/presence", body)
     assert spent.count(host.key.address) == 1
+
+
+@pytest.fixture
+def updates() -> Iterator[list[str]]:
+    """The statements that changed a row since the test began."""
+    found: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE"):
+            found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield found
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_it_takes_two_statements_for_many_gpus_and_none_for_what_is_known(
+    host: Host, updates: list[str]
+) -> None:
+    names = [host.gpu] + [
+        host.register(salt=number, name=str(number), gpu_uuid=f"GPU-{number}")
+        for number in range(2, 6)
+    ]
+    body = host.presence(
+        gpus=tuple(Sighting(gpu_id=one, gpu_uuid=f"GPU-{n}") for n, one in enumerate(names, 1))
+    )
+    del updates[:]
+    assert host.post("/presence", body).status_code == 200
+    assert len(updates) == 2
+    assert all(gpu["verified"] for gpu in host.client.get("/v1/gpus").json()["items"])
+    assert host.post("/presence", body).status_code == 200
+    assert len(updates) == 2
+
+
+def test_whoever_says_too_much_changes_nothing(
+    host: Host, updates: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_limit: Any, who: str) -> None:
+        if who == host.key.address:
+            raise TooManyRequests(f"{who} asks too often", retry_after=1)
+
+    monkeypatch.setattr(type(host.context.wallets), "spend", refuse)
+    del updates[:]
+    assert host.appear().status_code == 429
+    assert updates == []
+
+
+def test_another_uuid_in_the_same_second_is_news(host: Host) -> None:
+    host.appear()
+    assert host.view()["verified"]
+    host.appear(gpus=(Sighting(gpu_id=host.gpu, gpu_uuid="GPU-2"),))
+    assert not host.view()["verified"]
 
 
 def test_only_a_session_key_of_the_provider_speaks(host: Host, wallet: Any) -> None:

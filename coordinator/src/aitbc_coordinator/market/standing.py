@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     bindparam,
+    case,
     cast,
     delete,
     func,
@@ -77,22 +78,47 @@ def is_reachable(now: int) -> ColumnElement[bool]:
     return col(Gpu.reachable_until) > now
 
 
-def heard(session: Session, uuids: Mapping[str, str], at: int, *, allowed: int) -> bool:
+def is_news(session: Session, uuids: Mapping[str, str], at: int) -> bool:
+    """Whether there is anything in a report that `heard` would keep."""
+    news = [_is_unseen(uuids, at)]
+    if named := _named(uuids):
+        news.append(_is_unreported(named, at))
+    return session.exec(select(Gpu.id).where(or_(*news)).limit(1)).first() is not None
+
+
+def heard(session: Session, uuids: Mapping[str, str], at: int, *, allowed: int) -> None:
     """The provider's machine was heard at a second, with the UUIDs of GPUs by their ids.
 
-    They stay on the market for `allowed` seconds from then; an empty UUID is none. Whether that is
-    news of any of them: what is older than what was heard already changes nothing.
+    They stay on the market for `allowed` seconds from then; an empty UUID is none. What is older
+    than what was heard already changes nothing.
     """
-    earlier = or_(col(Gpu.last_seen).is_(None), col(Gpu.last_seen) < at)
     seen = {"last_seen": at, "reachable_until": at + allowed}
-    news = session.exec(update(Gpu).where(col(Gpu.id).in_(list(uuids)), earlier).values(seen))
-    for gpu_id, uuid in uuids.items():
-        if uuid:
-            # Of two reports in one second, the later to arrive counts.
-            earlier = or_(col(Gpu.reported_at).is_(None), col(Gpu.reported_at) <= at)
-            reported = {"reported_uuid": uuid, "reported_at": at}
-            session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, earlier).values(reported))
-    return news.rowcount > 0
+    session.exec(update(Gpu).where(_is_unseen(uuids, at)).values(seen))
+    if named := _named(uuids):
+        reported = {"reported_uuid": case(named, value=col(Gpu.id)), "reported_at": at}
+        session.exec(update(Gpu).where(_is_unreported(named, at)).values(reported))
+
+
+def _named(uuids: Mapping[str, str]) -> dict[str, str]:
+    return {gpu_id: uuid for gpu_id, uuid in uuids.items() if uuid}
+
+
+def _is_unseen(uuids: Mapping[str, str], at: int) -> ColumnElement[bool]:
+    """SQL for a row of `Gpu`: it is one of these, and was not heard at a second or later."""
+    earlier = or_(col(Gpu.last_seen).is_(None), col(Gpu.last_seen) < at)
+    return and_(col(Gpu.id).in_(list(uuids)), earlier)
+
+
+def _is_unreported(named: Mapping[str, str], at: int) -> ColumnElement[bool]:
+    """SQL for a row of `Gpu`: it is one of these, and what is said of it now is not known yet.
+
+    Of two reports in one second, the later to arrive counts.
+    """
+    earlier = or_(col(Gpu.reported_at).is_(None), col(Gpu.reported_at) < at)
+    otherwise = col(Gpu.reported_uuid) != case(named, value=col(Gpu.id))
+    return and_(
+        col(Gpu.id).in_(list(named)), or_(earlier, and_(col(Gpu.reported_at) == at, otherwise))
+    )
 
 
 def record(session: Session, delivery: Delivery) -> None:

@@ -29,8 +29,9 @@ def accept(context: Context, session: Session, signed: SignedPresence) -> Presen
             hint="see your own: aitbc marketplace gpu list --mine",
         )
     allowed = context.settings.unreachable_seconds
-    if standing.heard(session, uuids, presence.signed_at, allowed=allowed):
+    if standing.is_news(session, uuids, presence.signed_at):
         context.wallets.spend(session_key)
+        standing.heard(session, uuids, presence.signed_at, allowed=allowed)
     return PresenceAnswer(reachable_until=presence.signed_at + allowed)
 
 
