@@ -56,6 +56,7 @@ class StubCoordinator:
         self.presences: list[Presence] = []
         self.refusals: list[tuple[int, str]] = []
         self.lose_answers = 0
+        self.page_size = 1_000
         self.down = False
         self.serve = True
         self.disputed_at: int | None = None
@@ -86,12 +87,14 @@ class StubCoordinator:
         items = [self._booking(booking, *rest) for booking, rest in self.bookings.items()]
         return 200, BookingPage(items=items, next_cursor=None)
 
-    def gpus(self) -> tuple[int, BaseModel]:
-        """What its provider has listed, once for each GPU."""
+    def gpus(self, path: str) -> tuple[int, BaseModel]:
+        """What its provider has listed, once for each GPU, by pages of `page_size`."""
         newest = {signed.listing.salt: signed for signed in self.listings.values()}
-        return 200, GpuPage(
-            items=[self._gpu(signed) for signed in newest.values()], next_cursor=None
-        )
+        start = int(path.rpartition("cursor=")[2]) if "cursor=" in path else 0
+        end = start + self.page_size
+        shown = list(newest.values())[start:end]
+        more = str(end) if end < len(newest) else None
+        return 200, GpuPage(items=[self._gpu(signed) for signed in shown], next_cursor=more)
 
     def hear(self, signed: SignedPresence) -> tuple[int, BaseModel]:
         presence = signed.presence
@@ -169,7 +172,7 @@ class StubCoordinator:
         if method == "GET" and "/listings/" in path:
             status, model = self.listing(path.rsplit("/", 1)[-1])
         elif method == "GET" and "/gpus" in path:
-            status, model = self.gpus()
+            status, model = self.gpus(path)
         elif method == "GET":
             status, model = self.page()
         elif path.endswith("/sessions"):

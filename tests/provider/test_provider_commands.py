@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from aitbc.protocol.messages import Receipt
+from aitbc.cli import lookup
+from aitbc.protocol.messages import MAX_SIGHTINGS, Receipt
 from aitbc.protocol.units import parse_amount
 from aitbc.protocol.wire import SignedReceipt
 from aitbc.provider import claims
@@ -164,6 +165,32 @@ def test_a_signal_ends_it_with_a_last_heartbeat(
     assert stored["covered_until"] >= terms.starts_at + 2
     assert stored["finished"] is False
     assert "Traceback" not in server.tail()
+
+
+def test_all_of_many_gpus_stay_on_the_market(
+    lab: EscrowLab, coordinator: StubCoordinator, host: User
+) -> None:
+    host.json("provider", "session", "create")
+    coordinator.page_size = 10
+    for salt in range(MAX_SIGHTINGS + 14):
+        coordinator.offer(lab.provider, salt=salt)
+    done = run_here(host, "provider", "serve", "--once")
+    assert done.returncode == 0, done.stderr
+    assert [len(presence.gpus) for presence in coordinator.presences] == [MAX_SIGHTINGS, 14]
+    assert len({seen.gpu_id for one in coordinator.presences for seen in one.gpus}) == 270
+
+
+def test_a_list_of_gpus_without_an_end_is_not_read_for_ever(
+    lab: EscrowLab, coordinator: StubCoordinator, host: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.json("provider", "session", "create")
+    monkeypatch.setattr(lookup, "MAX_OWNED", 2 * lookup.PAGE)
+    coordinator.page_size = 1
+    for salt in range(3):
+        coordinator.offer(lab.provider, salt=salt)
+    done = run_here(host, "provider", "serve", "--once")
+    assert "does not come to an end" in done.stderr
+    assert coordinator.presences == []
 
 
 @pytest.mark.parametrize(

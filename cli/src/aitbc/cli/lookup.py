@@ -17,6 +17,8 @@ from aitbc.records import OwnBooking, Records, safe_id
 PAGE = 200
 MAX_SEARCHED = 5_000
 MAX_PAGES = MAX_SEARCHED // PAGE
+MAX_OWNED = 100_000
+"""GPUs of one provider: a coordinator that names more of them makes them up."""
 LONGEST_NAME = 64
 
 _WHOLE_ID = re.compile(r"0x[0-9a-f]{64}")
@@ -77,9 +79,27 @@ def _check_searched_for(where: Where, gpus: list[Gpu]) -> None:
             )
 
 
+def gpus_of(session: Session, provider: str) -> Iterator[Gpu]:
+    """All GPUs of a provider, those off the market too, page by page.
+
+    Raises CoordinatorError where there is no end to them.
+    """
+    cursor: str | None = None
+    for _ in range(MAX_OWNED // PAGE):
+        page = session.coordinator.gpus(provider=provider, limit=PAGE, cursor=cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+    raise CoordinatorError(
+        f"the coordinator does not come to an end with the GPUs of {provider}",
+        hint="use another coordinator",
+    )
+
+
 def own_gpus(session: Session) -> list[Gpu]:
     """All GPUs of this wallet, those off the market too."""
-    return list_gpus(session, MAX_SEARCHED, provider=session.address)
+    return list(gpus_of(session, session.address))
 
 
 def find_gpu(session: Session, text: str) -> Gpu:

@@ -8,7 +8,7 @@ import typer
 
 from aitbc.cli.app import command, group
 from aitbc.cli.arguments import shown_amount, shown_time
-from aitbc.cli.lookup import MAX_SEARCHED, choose_booking, find_gpu, list_gpus
+from aitbc.cli.lookup import choose_booking, find_gpu, gpus_of
 from aitbc.cli.output import Format, Moment
 from aitbc.cli.session import Session
 from aitbc.cli.stopping import StopSignal
@@ -199,7 +199,7 @@ def _links(session: Session, key: "SessionKey", stop: StopSignal) -> "Links":
 
     def sightings() -> list[Sighting]:
         present, seen = present_uuids(), list[Sighting]()
-        for gpu in list_gpus(session, MAX_SEARCHED, provider=key.grant.provider):
+        for gpu in gpus_of(session, key.grant.provider):
             uuid = gpu.listing.gpu_uuid
             if gpu.listed and (not uuid or uuid in present):
                 seen.append(Sighting(gpu_id=gpu.id, gpu_uuid=uuid))
