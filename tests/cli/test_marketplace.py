@@ -115,13 +115,17 @@ def test_several_alike_are_registered_once(provider: User) -> None:
     first = json.loads(rack(count=2).stdout)
     assert [gpu["name"] for gpu in first] == ["Rack-1", "Rack-2"]
     assert all(gpu["version"] == 1 for gpu in first)
-    for _ in range(2):
-        found = json.loads(rack("--maintenance", "+2h..+3h").stdout)
+    for before, maintenance in ((2, "+2h..+3h"), (3, "+2h..+4h")):
+        done = rack("--maintenance", maintenance)
+        found = json.loads(done.stdout)
+        kept = ", ".join(f"{gpu['name']} ({gpu['id']})" for gpu in found[:before])
+        assert f"keep the maintenance of then: {kept}\n" in done.stderr
         assert [gpu["name"] for gpu in found] == ["Rack-1", "Rack-2", "Rack-3"]
         assert [gpu["id"] for gpu in found[:2]] == [gpu["id"] for gpu in first]
         ids = {gpu["id"] for gpu in found}
         assert ids == set(search(provider, "--where", "memory=96"))
     assert rack("--gpu", "0").returncode == 2
+    assert "maintenance" not in rack(count=2).stderr
 
 
 def test_when_a_gpu_may_be_booked(provider: User, buyer: User) -> None:

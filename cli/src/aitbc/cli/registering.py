@@ -1,6 +1,7 @@
 """`aitbc marketplace gpu register`: one GPU, or several alike."""
 
 import time
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -163,12 +164,23 @@ def _register_all(session: Session, drafts: list[Listing]) -> list[Gpu]:
                 status=error.status,
                 problem=error.problem,
             ) from error
+    _tell_what_stays(session, [(present[one.name], one) for one in drafts if one.name in present])
     return registered
 
 
 def _alike(one: Listing, other: Listing) -> bool:
     """Whether two listings offer the same, whenever they were signed."""
     return one.model_dump(exclude=OF_THE_MOMENT) == other.model_dump(exclude=OF_THE_MOMENT)
+
+
+def _tell_what_stays(session: Session, repeated: list[tuple[Gpu, Listing]]) -> None:
+    """Name the GPUs that were listed with another maintenance than the command says now."""
+    when = attrgetter("maintenance_from", "maintenance_until")
+    kept = [gpu for gpu, draft in repeated if when(gpu.listing) != when(draft)]
+    if kept:
+        called = ", ".join(f"{gpu.listing.name} ({gpu.id})" for gpu in kept)
+        session.output.note(f"registered before, and keep the maintenance of then: {called}")
+        session.output.hint("change it, one by one: aitbc marketplace gpu update --maintenance")
 
 
 def _tell_what_is_next(session: Session, registered: list[Gpu]) -> None:
