@@ -16,7 +16,7 @@ from aitbc.cli.quoting import Wish, quote_gpu
 from aitbc.cli.session import Session
 from aitbc.errors import ChainError, CoordinatorError, UntrustedMarket, WalletError
 from aitbc.protocol.ids import gpu_id
-from aitbc.protocol.messages import Terms
+from aitbc.protocol.messages import Listing, Terms
 from aitbc.protocol.states import EscrowState
 from aitbc.protocol.units import BPS, SECONDS_PER_HOUR, format_amount, price_of
 from aitbc.protocol.wire import Gpu
@@ -26,6 +26,8 @@ TOO_SOON = "starts-too-soon"
 """What a coordinator answers where nobody could pay in time."""
 TAKEN = "taken"
 """What it answers where the GPU is reserved from then on, or soon after."""
+THE_GPU_ITSELF = ("gpu_uuid", "model", "memory_gib", "region")
+"""What of a listing whoever stays on the GPU relies on."""
 
 
 def extend(
@@ -110,7 +112,24 @@ def _gpu_of(session: Session, terms: Terms) -> Gpu:
             f"the coordinator's GPU {gpu.id} is not the one that was booked",
             hint="nothing was paid; use another coordinator",
         )
+    _require_same(gpu, named)
     return gpu
+
+
+def _require_same(gpu: Gpu, booked: Listing) -> None:
+    """A provider may list another card, or one that stands elsewhere, under the id of the first."""
+    changes = [
+        f"{field} {before!r} is now {now!r}"
+        for field in THE_GPU_ITSELF
+        if (before := getattr(booked, field)) != (now := getattr(gpu.listing, field))
+    ]
+    if changes:
+        raise CoordinatorError(
+            f"GPU {gpu.id} is not what was booked any more, its provider says: "
+            + ", ".join(changes),
+            hint="nothing was paid; to have it as it is now, book it anew: aitbc marketplace book",
+            problem="changed",
+        )
 
 
 def _show(session: Session, held: Held, quote: HeldQuote) -> None:
