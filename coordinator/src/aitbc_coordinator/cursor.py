@@ -3,8 +3,10 @@
 And what gas costs there.
 """
 
+from typing import Any, NamedTuple
+
 from sqlalchemy import BigInteger
-from sqlmodel import Field, Session, SQLModel
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from aitbc_coordinator.database import AmountColumn
 
@@ -22,24 +24,32 @@ class ChainCursor(SQLModel, table=True):
     """Wei for a unit of gas: the block's base fee, and the tip that the node then suggested."""
 
 
+class Seen(NamedTuple):
+    """What the last followed block says."""
+
+    timestamp: int
+    gas_price: int
+
+
+_SEEN = select(col(ChainCursor.block_timestamp), col(ChainCursor.gas_price))
+
+
 def chain_time(session: Session) -> int:
     """Timestamp of the last followed block (UTC seconds), 0 before the first one.
 
     A quote that expired by this time and has no `Funded` event can never be funded any more; by
     the wall clock alone it might be, in a block that was not followed yet.
     """
-    cursor = _cursor(session)
-    return 0 if cursor is None else cursor.block_timestamp
+    return last_seen(session).timestamp
 
 
 def gas_price(session: Session) -> int:
     """Wei for a unit of gas as of the last followed block, 0 before the first one."""
-    cursor = _cursor(session)
-    return 0 if cursor is None else cursor.gas_price
+    return last_seen(session).gas_price
 
 
-def _cursor(session: Session) -> ChainCursor | None:
-    # A session reads a row only once while somebody holds what it read.
-    held = session.get(ChainCursor, 1)
-    session.info["chain_cursor"] = held
-    return held
+def last_seen(session: Session) -> Seen:
+    """What the last followed block says; zeros before the first one."""
+    session.flush()
+    row: Any = session.connection().execute(_SEEN).first()
+    return Seen(0, 0) if row is None else Seen(*row)

@@ -30,6 +30,7 @@ ALIKE: dict[str, Any] = {
     "cuda_minor": 1,
     "listed": 0,
     "cheapest": 0,
+    "reachable_until": 2**32 - 1,
 }
 """The class of all GPUs here."""
 

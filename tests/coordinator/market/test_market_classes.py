@@ -15,8 +15,10 @@ from sqlalchemy import event
 from sqlmodel import select
 
 from aitbc.protocol import wire
+from aitbc.protocol.ids import gpu_id
+from aitbc.protocol.where import parse
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.market import classes, reasons
+from aitbc_coordinator.market import classes, reasons, standing
 from aitbc_coordinator.market.models import CLASS_COLUMNS, Gpu, GpuClass
 from aitbc_coordinator.market.walk import settled
 
@@ -30,7 +32,7 @@ def post(client: TestClient, path: str, body: Any, method: str = "POST") -> int:
 
 
 def assert_counted(context: Context) -> None:
-    """Every class counts its listed GPUs, and none of them costs less than it says."""
+    """Every class counts its listed GPUs, and none costs less or is heard longer than it says."""
     with context.database.read() as session:
         gpus, rows = session.exec(select(Gpu)).all(), session.exec(select(GpuClass)).all()
     by_id = {row.id: row for row in rows}
@@ -38,6 +40,7 @@ def assert_counted(context: Context) -> None:
         alike = by_id[gpu.class_id]
         assert all(getattr(gpu, name) == getattr(alike, name) for name in CLASS_COLUMNS)
         assert alike.cheapest <= gpu.base_price
+        assert alike.reachable_until >= gpu.reachable_until
     counted = Counter(gpu.class_id for gpu in gpus if gpu.listed)
     assert {row.id: row.listed for row in rows if row.listed} == dict(counted)
 
@@ -163,3 +166,34 @@ def test_of_many_gpus_only_what_their_classes_have_is_counted(
     why = why_none('model="Model 03" verified')
     assert why.taken is None
     assert [(one.excluded, one.alone) for one in why.conditions] == [(23, 23), (None, None)]
+
+
+def test_classes_that_nobody_hears_cost_no_search_anything(
+    client: TestClient, context: Context, wallet: NewWallet, clock: Clock
+) -> None:
+    provider, memory = wallet(), parse("memory>=1", 18)
+    gpus = [
+        listing(provider, salt=number, name=f"gpu-{number}", model=f"M{number}", signed_at=NOW)
+        for number in range(2 * classes.PAGE)
+    ]
+    assert {post(client, "/gpus", gpu) for gpu in gpus} == {201}
+    heard_id = gpu_id(provider.address, 3)
+
+    def alive() -> list[int]:
+        with context.database.read() as session:
+            pages = list(classes.pages(session, memory, clock.now))
+        return [number for page in pages for number in page.class_ids]
+
+    assert len(alive()) == len(gpus)
+    clock.now += context.settings.first_presence_seconds
+    assert alive() == []
+    for _ in range(3):
+        with context.database.session() as session:
+            standing.heard(session, {heard_id: ""}, clock.now, allowed=100)
+        (lives,) = alive()
+        with context.database.read() as session:
+            assert session.exec(select(Gpu.id).where(Gpu.class_id == lives)).one() == heard_id
+        assert_counted(context)
+        clock.now += 99
+    clock.now += 200
+    assert alive() == []

@@ -78,14 +78,17 @@ def set_up(session: Session, market: tuple[Sample, ...]) -> None:
     """Let the database hold these GPUs and no others; nobody signed them."""
     for table in (Delivery, Listing, Gpu, GpuClass):
         session.exec(delete(table))
-    unlisted = classes.enter(session, NOWHERE)
+    unlisted = classes.enter(session, NOWHERE, 0)
     classes.leave(session, unlisted)
     hashes = (f"0x{number:064x}" for number in itertools.count())
     for gpu in market:
         cuda_version = f"{gpu.row['cuda_major']}.{gpu.row['cuda_minor']}"
         listing = samples.listing(**gpu.listed, cuda_version=cuda_version)
         gpu_id, digest = gpu.row["id"], next(hashes)
-        class_id = classes.enter(session, gpu.listed | gpu.row) if gpu.row["listed"] else unlisted
+        class_id = unlisted
+        if gpu.row["listed"]:
+            columns = gpu.listed | gpu.row
+            class_id = classes.enter(session, columns, gpu.row["reachable_until"])
         row = {"class_id": class_id, "salt": 1, "version": 1, "digest": digest}
         session.add(Gpu(**gpu.listed, **gpu.row, **row))
         session.flush()

@@ -36,17 +36,22 @@ def divide(where: Where) -> tuple[Where, Where]:
     return common, tuple(one for one in where if one.field not in _FIELDS)
 
 
-def enter(session: Session, columns: dict[str, Any]) -> int:
+def enter(session: Session, columns: dict[str, Any], reachable_until: int) -> int:
     """A GPU with these columns is listed from now on. The id of its class."""
     fields = {name: columns[name] for name in CLASS_COLUMNS}
-    rival = col(GpuClass.cheapest)
+    price, until = col(GpuClass.cheapest), col(GpuClass.reachable_until)
     insert: Any = postgresql.insert if _is_postgresql(session) else sqlite.insert
-    made = insert(GpuClass).values(**fields, listed=1, cheapest=columns["base_price"])
+    made = insert(GpuClass).values(
+        **fields, listed=1, cheapest=columns["base_price"], reachable_until=reachable_until
+    )
+    new = made.excluded
+    is_cheaper, is_later = new.cheapest < price, new.reachable_until > until
     changed = made.on_conflict_do_update(
         index_elements=CLASS_COLUMNS,
         set_={
             "listed": col(GpuClass.listed) + 1,
-            "cheapest": case((made.excluded.cheapest < rival, made.excluded.cheapest), else_=rival),
+            "cheapest": case((is_cheaper, new.cheapest), else_=price),
+            "reachable_until": case((is_later, new.reachable_until), else_=until),
         },
     )
     return int(session.execute(changed.returning(col(GpuClass.id))).scalar_one())
@@ -59,15 +64,16 @@ def leave(session: Session, class_id: int) -> None:
     session.exec(update(GpuClass).where(col(GpuClass.id) == class_id).values(fewer))
 
 
-def pages(session: Session, where: Where) -> Iterator[Page]:
-    """Classes with listed GPUs that meet conditions on classes, the lowest prices first."""
+def pages(session: Session, where: Where, now: int) -> Iterator[Page]:
+    """Classes with GPUs on the market that meet conditions on classes, the lowest prices first."""
     query, onwards = _classes(where)
-    rows = session.exec(query).all()
+    ask: Any = session.connection().execute
+    rows = ask(query, {"now": now}).all()
     while len(rows) > PAGE:
         following_id, following = rows[PAGE]
         yield Page([class_id for class_id, _ in rows[:PAGE]], following)
-        place = {"price": following, "number": following_id}
-        rows = session.exec(onwards, params=place).all()
+        place = {"price": following, "number": following_id, "now": now}
+        rows = ask(onwards, place).all()
     if rows:
         yield Page([class_id for class_id, _ in rows], None)
 
@@ -77,7 +83,9 @@ def _classes(where: Where) -> tuple[Any, Any]:
     """The query of a first page, and that of another."""
     price, number = col(GpuClass.cheapest), col(GpuClass.id)
     wanted = select(number, price).where(
-        col(GpuClass.listed) > 0, *searches.conditions(where, 0, GpuClass)
+        col(GpuClass.listed) > 0,
+        col(GpuClass.reachable_until) > searches.NOW,
+        *searches.conditions(where, 0, GpuClass),
     )
     first = wanted.order_by(price, number).limit(PAGE + 1)
     reached = tuple_(bindparam("price", type_=AmountColumn), bindparam("number", type_=Integer))

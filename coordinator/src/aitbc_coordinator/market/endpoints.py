@@ -12,6 +12,7 @@ from aitbc.protocol.types import Bytes32
 from aitbc_coordinator.api.dependencies import ContextDependency, GpuId, QuoteId
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.api.quick_route import QuickRoute
+from aitbc_coordinator.cursor import last_seen
 from aitbc_coordinator.market import examples, hours, listings, quotes, search, views, worth
 from aitbc_coordinator.market.filters import SearchQuery
 
@@ -44,8 +45,8 @@ def get_minimum(context: ContextDependency) -> wire.SignedMinimum:
     0 where that is not counted: the market takes no fee, or nobody says what gas is worth.
     """
     with context.database.read() as session:
-        least = worth.minimum(context, session)
-    return worth.signed(context, least)
+        gas_price = last_seen(session).gas_price
+    return worth.signed(context, worth.minimum(context, gas_price))
 
 
 @router.get(

@@ -1,6 +1,7 @@
 """What a search asks for, and the place in its results where the next page begins."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,12 +51,17 @@ class SearchQuery(BaseModel):
     cursor: str | None = Field(None, max_length=128, description="`next_cursor` of a page")
 
 
+@lru_cache(maxsize=256)
+def _parse(text: str, decimals: int) -> Where:
+    return parse(text, decimals)
+
+
 def read_where(text: str | None, decimals: int) -> Where:
     """The conditions of a search, whose prices are decimals. Raises Invalid for no expression."""
     if text is None:
         return ()
     try:
-        return parse(text, decimals)
+        return _parse(text, decimals)
     except WhereError as error:
         raise Invalid(
             "invalid-where",

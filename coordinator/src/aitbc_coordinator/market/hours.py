@@ -5,7 +5,7 @@ anybody can check each level against the hour before.
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
@@ -50,21 +50,22 @@ def record(context: Context) -> None:
     """
     starts_at = context.now() // SECONDS_PER_HOUR * SECONDS_PER_HOUR
     with context.database.read() as session:
-        if _newest(session, DEFAULT_REGION).starts_at >= starts_at:
+        if newest(session, {DEFAULT_REGION})[DEFAULT_REGION].starts_at >= starts_at:
             return
         counts = repository.listed_and_booked(session, starts_at)
 
     def work(session: Session) -> None:
         # Read again: whoever was quicker makes the insertion fail, and this begin anew.
-        for region in REGIONS:
-            _record(session, region, starts_at, counts.get(region, (0, 0)))
+        for region, last in newest(session, set(REGIONS)).items():
+            _record(session, region, last, starts_at, counts.get(region, (0, 0)))
 
     context.database.transact(work)
 
 
 def newest(session: Session, regions: set[str]) -> dict[str, MarketHour]:
     """The newest hour of each region, NO_HOUR where none was recorded."""
-    return {region: _newest(session, region) for region in regions}
+    found = {row.region: _hour(row) for row in repository.newest_hours(session, list(regions))}
+    return {region: found.get(region, NO_HOUR) for region in regions}
 
 
 def page(session: Session, query: HoursQuery) -> wire.RegionHourPage:
@@ -81,13 +82,9 @@ def page(session: Session, query: HoursQuery) -> wire.RegionHourPage:
     return wire.RegionHourPage(items=[_view(row) for row in shown], next_cursor=cursor)
 
 
-def _newest(session: Session, region: str) -> MarketHour:
-    row = repository.newest_hour(session, region)
-    return NO_HOUR if row is None else _hour(row)
-
-
-def _record(session: Session, region: str, starts_at: int, counts: tuple[int, int]) -> None:
-    last = _newest(session, region)
+def _record(
+    session: Session, region: str, last: MarketHour, starts_at: int, counts: tuple[int, int]
+) -> None:
     first = starts_at
     if last != NO_HOUR:
         first = max(last.starts_at + SECONDS_PER_HOUR, starts_at - MOST_MISSED * SECONDS_PER_HOUR)
@@ -100,8 +97,8 @@ def _record(session: Session, region: str, starts_at: int, counts: tuple[int, in
         repository.add(session, row)
 
 
-def _hour(row: RegionHour) -> MarketHour:
-    return MarketHour.model_validate(row.model_dump(include=set(MarketHour.model_fields)))
+def _hour(row: Any) -> MarketHour:
+    return MarketHour(**{name: getattr(row, name) for name in MarketHour.model_fields})
 
 
 def _view(row: RegionHour) -> wire.RegionHour:

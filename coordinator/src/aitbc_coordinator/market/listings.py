@@ -56,12 +56,13 @@ def register(context: Context, session: Session, signed: wire.SignedListing) -> 
         raise _version_conflict(listing.version, FIRST_VERSION)
     _check(session, gpu_id, listing)
     context.wallets.spend(listing.provider)
-    columns = _columns(listing)
+    columns, now = _columns(listing), context.now()
+    reachable_until = now + context.settings.first_presence_seconds
     gpu = Gpu(
         id=gpu_id,
-        class_id=classes.enter(session, columns),
-        idle_since=context.now(),
-        reachable_until=context.now() + context.settings.first_presence_seconds,
+        class_id=classes.enter(session, columns, reachable_until),
+        idle_since=now,
+        reachable_until=reachable_until,
         version=listing.version,
         digest=digest,
         listed=True,
@@ -92,7 +93,7 @@ def update(context: Context, session: Session, gpu_id: str, signed: wire.SignedL
         gpu.idle_since = context.now()
     columns = _columns(listing)
     state = {"version": listing.version, "digest": digest, "listed": True}
-    class_id = classes.enter(session, columns)
+    class_id = classes.enter(session, columns, gpu.reachable_until)
     gpu.sqlmodel_update({**columns, **state, "class_id": class_id})
     session.flush()
     _keep(session, gpu, signed)

@@ -1,5 +1,6 @@
 """Matching: which GPUs a request gets, of those that are what it asks for and free."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,7 +20,6 @@ from aitbc.protocol.where import (
     price_limit,
 )
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.errors import Contended, Unmatched
 from aitbc_coordinator.market import reasons, repository, standing, worth
 from aitbc_coordinator.market.filters import Position, read_where
@@ -57,9 +57,9 @@ def wanted(request: QuoteRequest, decimals: int) -> Where:
 
 
 def match(
-    context: Context, session: Session, request: QuoteRequest, span: Span, least: Minimum
+    context: Context, session: Session, request: QuoteRequest, slot: Slot, least: Minimum
 ) -> list[Offer]:
-    """The best GPUs that a request asks for and that are free in a span, as many as it wants.
+    """The best GPUs that a request asks for and that are free in a slot, as many as it wants.
 
     Those whose booking would not come to the `least` amount are passed over, and what somebody
     else is being given at this moment counts as taken. Raises Unmatched where there are fewer,
@@ -67,7 +67,7 @@ def match(
     Invalid where its expression is none.
     """
     where, count = wanted(request, context.market.decimals), request.count
-    search = _Search(context, session, where, span, least)
+    search = _Search(context, session, where, slot, least)
     free = search.free(count + SPARES)
     chosen: list[Offer] = []
     seen: list[Gpu] = []
@@ -90,17 +90,26 @@ def _choose(
 ) -> list[Offer]:
     """The best of some offers, of those that nobody else is being given."""
     by_id = {offer.gpu.id: offer for offer in compared}
-    standings = standing.of_gpus(session, by_id, context.now())
-    ranked = rank(compared, {gpu_id: one.reliability_bps for gpu_id, one in standings.items()})
+    ranked = rank(compared, _reliability_of_equals(context, session, compared))
     gpus = [offer.gpu for offer in ranked]
     return [by_id[gpu_id] for gpu_id in repository.lock(session, gpus, count, skip=True)]
+
+
+def _reliability_of_equals(
+    context: Context, session: Session, compared: Sequence[Offer]
+) -> dict[str, int | None]:
+    """The reliability of those that cost what another costs: of others it decides nothing."""
+    costing = Counter(offer.per_hour for offer in compared)
+    equals = [offer.gpu.id for offer in compared if costing[offer.per_hour] > 1]
+    standings = standing.of_gpus(session, equals, context.now()) if equals else {}
+    return {gpu_id: one.reliability_bps for gpu_id, one in standings.items()}
 
 
 def rank(offers: Iterable[Offer], reliability: Mapping[str, int | None]) -> list[Offer]:
     """By price; then the most reliable, those without a history last; then by id."""
 
     def key(offer: Offer) -> tuple[int, int, str]:
-        known = reliability[offer.gpu.id]
+        known = reliability.get(offer.gpu.id)
         return offer.per_hour, -1 * (-1 if known is None else known), offer.gpu.id
 
     return sorted(offers, key=key)
@@ -108,6 +117,8 @@ def rank(offers: Iterable[Offer], reliability: Mapping[str, int | None]) -> list
 
 def offers(context: Context, session: Session, gpus: Sequence[Gpu], span: Span) -> list[Offer]:
     """GPUs in the order given, each at its price in a span."""
+    if not gpus:
+        return []
     state = MarketState.read(session, gpus, now=context.now(), **span._asdict())
     made = ((gpu, state.inputs(gpu)) for gpu in gpus)
     return [Offer(gpu, inputs, pricing.price_per_hour(inputs)) for gpu, inputs in made]
@@ -115,12 +126,12 @@ def offers(context: Context, session: Session, gpus: Sequence[Gpu], span: Span) 
 
 @dataclass(slots=True)
 class _Search:
-    """The GPUs that are free in a span and meet all conditions, and what was passed over."""
+    """The GPUs that are free in a slot and meet all conditions, and what was passed over."""
 
     context: Context
     session: Session
     where: Where
-    span: Span
+    slot: Slot
     least: Minimum
     too_small: list[Offer] = field(default_factory=list)
     looked_at: int = 0
@@ -129,14 +140,13 @@ class _Search:
     def free(self, first: int) -> Iterator[Offer]:
         """By base price and id; the `first` are read together."""
         of_price = [one for one in self.where if one.field is Field.PRICE]
-        slot = Slot(*self.span, chain_time(self.session))
-        walk = Walk(self.session, self.where, self.context.now(), slot)
+        walk = Walk(self.session, self.where, self.context.now(), self.slot)
         after: Position | None = None
         for size in (first, *[BATCH] * MAX_BATCHES):
             gpus = walk.find(after, size)
             self.looked_at += len(gpus)
-            offered = [gpu for gpu in gpus if hours_of(gpu).covers(*self.span)]
-            for offer in offers(self.context, self.session, offered, self.span):
+            offered = [gpu for gpu in gpus if hours_of(gpu).covers(*self.slot.span)]
+            for offer in offers(self.context, self.session, offered, self.slot.span):
                 affordable = all(compare(one, offer.per_hour) for one in of_price)
                 if not affordable or offer.amount > units.MAX_AMOUNT:
                     continue
@@ -152,7 +162,7 @@ class _Search:
     def unmatched(self, count: int, *, free: int) -> Unmatched:
         """The refusal of a request for `count` GPUs where so many were found free."""
         decimals = self.context.market.decimals
-        counts = reasons.count(self.context, self.session, self.where, span=self.span)
+        counts = reasons.count(self.context, self.session, self.where, span=self.slot.span)
         matching = counts.matching(self.where) if self.is_complete else None
         taken = None if matching is None else max(0, matching - free - len(self.too_small))
         complete = free == taken == 0 and not self.too_small

@@ -33,6 +33,8 @@ class GpuClass(SQLModel, table=True):
     """How many of its GPUs are listed."""
     cheapest: int = Field(sa_type=AmountColumn)
     """The lowest base price of any GPU that was ever listed in it."""
+    reachable_until: int = Field(sa_type=BigInteger)
+    """None of its GPUs is on the market for longer, unless it is heard again."""
 
 
 class Gpu(SQLModel, table=True):

@@ -9,13 +9,14 @@ from aitbc.protocol import ids, messages, pricing, units, wire
 from aitbc.protocol.availability import hours_of
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.cursor import chain_time
+from aitbc_coordinator.cursor import last_seen
 from aitbc_coordinator.errors import Conflict, Invalid, Missing
 from aitbc_coordinator.market import listings, matching, repository, views, worth
 from aitbc_coordinator.market.matching import Offer
 from aitbc_coordinator.market.models import Gpu, Listing, Quote, Reservation
 from aitbc_coordinator.market.signatures import require_fresh, require_signer
 from aitbc_coordinator.market.views import LAST_SECOND, Span
+from aitbc_coordinator.market.walk import Slot
 from aitbc_coordinator.settings import Settings
 
 
@@ -45,11 +46,13 @@ def make(
     context.wallets.spend(request.buyer)
     now = context.now()
     span = _span(context.settings, request, now)
-    least = worth.minimum(context, session)
+    block = last_seen(session)
+    least = worth.minimum(context, block.gas_price)
+    slot = Slot(*span, block.timestamp)
     if named is None:
-        offers = matching.match(context, session, request, span, least)
+        offers = matching.match(context, session, request, slot, least)
     else:
-        offers = [_offer(context, session, named, request, span)]
+        offers = [_offer(context, session, named, request, slot)]
     backing = repository.listings(session, {offer.gpu.digest for offer in offers})
     # Of the same second as the start: one that is as soon as possible is when the quote expires.
     fund_by = now + context.settings.quote_seconds
@@ -57,7 +60,7 @@ def make(
         _quote(context, _terms(request, offer, salt, fund_by), offer, least, backing)
         for offer, salt in zip(offers, request.salts, strict=True)
     ]
-    repository.delete_lapsed(session, [quote.gpu_id for quote in quotes], chain_time(session))
+    repository.delete_lapsed(session, [quote.gpu_id for quote in quotes], block.timestamp)
     repository.insert(session, Quote, [_row(quote, signed) for quote in quotes])
     repository.insert(session, Reservation, [_hold(quote) for quote in quotes])
     return wire.SignedQuotes(items=quotes), True
@@ -140,7 +143,7 @@ def _span(settings: Settings, request: messages.QuoteRequest, now: int) -> Span:
 
 
 def _offer(
-    context: Context, session: Session, gpu: Gpu, request: messages.QuoteRequest, span: Span
+    context: Context, session: Session, gpu: Gpu, request: messages.QuoteRequest, slot: Slot
 ) -> Offer:
     """The GPU that a request names. Raises Conflict where it is not to be had."""
     if not gpu.listed:
@@ -151,15 +154,14 @@ def _offer(
         )
     if gpu.reachable_until <= context.now():
         raise _unreachable(gpu)
-    now = chain_time(session)
-    standing = repository.reservations(session, [gpu.id], span.starts_at, now)
+    standing = repository.reservations(session, [gpu.id], slot.starts_at, slot.chain_time)
     hours = hours_of(gpu)
-    free = views.free_from(span.starts_at, request.duration, standing, hours)
-    if not hours.covers(*span):
+    free = views.free_from(slot.starts_at, request.duration, standing, hours)
+    if not hours.covers(*slot.span):
         raise _unavailable(gpu, free)
-    if free != span.starts_at:
+    if free != slot.starts_at:
         raise taken(gpu.id, free)
-    [offer] = matching.offers(context, session, [gpu], span)
+    [offer] = matching.offers(context, session, [gpu], slot.span)
     if offer.per_hour > request.max_price or offer.amount > units.MAX_AMOUNT:
         raise Conflict(
             "too-expensive",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -15,9 +16,11 @@ from sqlalchemy import (
     literal,
     or_,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy import insert as sql_insert
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, SQLModel, col, select
 
 from aitbc_coordinator.market.models import (
@@ -35,17 +38,14 @@ _BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
 # What every quote asks is built once: building costs more than asking.
 _GPU_IDS: BindParameter[Any] = bindparam("gpu_ids", expanding=True)
 _LISTINGS = select(Listing).where(col(Listing.digest).in_(bindparam("digests", expanding=True)))
-_QUOTES_WITH_SALTS = select(Quote).where(
-    Quote.buyer == bindparam("buyer"), col(Quote.salt).in_(bindparam("salts", expanding=True))
+_WITH_SALTS = (
+    Quote.buyer == bindparam("buyer"),
+    col(Quote.salt).in_(bindparam("salts", expanding=True)),
 )
+_ANY_WITH_SALTS = select(col(Quote.id)).where(*_WITH_SALTS).limit(1)
+_QUOTES_WITH_SALTS = select(Quote).where(*_WITH_SALTS)
 _DELETE_LAPSED = delete(Reservation).where(
     col(Reservation.gpu_id).in_(_GPU_IDS), col(Reservation.held_until) <= bindparam("chain_time")
-)
-_NEWEST_HOUR = (
-    select(RegionHour)
-    .where(RegionHour.region == bindparam("region"))
-    .order_by(col(RegionHour.starts_at).desc())
-    .limit(1)
 )
 # Reservations of a GPU do not overlap: the last to begin is the last to end.
 _LAST_BEGUN = (
@@ -142,8 +142,11 @@ def quote_of_booking(session: Session, booking_id: str) -> Quote | None:
 
 def quotes_with_salts(session: Session, buyer: str, salts: Sequence[int]) -> dict[int, Quote]:
     """A buyer's quotes by salt, of those that there are."""
-    rows = session.exec(_QUOTES_WITH_SALTS, params={"buyer": buyer, "salts": salts})
-    return {quote.salt: quote for quote in rows}
+    values = {"buyer": buyer, "salts": salts}
+    # Most often there are none: to ask whether costs half of asking for them.
+    if session.connection().execute(_ANY_WITH_SALTS, values).first() is None:
+        return {}
+    return {quote.salt: quote for quote in session.exec(_QUOTES_WITH_SALTS, params=values)}
 
 
 def reservation_of(session: Session, quote_id: str) -> Reservation | None:
@@ -199,8 +202,25 @@ def listed_and_booked(session: Session, at: int) -> dict[str, tuple[int, int]]:
     return {region: (count, taken.get(region, 0)) for region, count in session.exec(listed)}
 
 
-def newest_hour(session: Session, region: str) -> RegionHour | None:
-    return session.exec(_NEWEST_HOUR, params={"region": region}).first()
+def newest_hours(session: Session, regions: Sequence[str]) -> Sequence[Any]:
+    """The newest hour of each region that has one: the columns of `RegionHour`."""
+    if not regions:
+        return []
+    values = {f"region_{number}": region for number, region in enumerate(regions)}
+    return session.connection().execute(_newest_hours(len(regions)), values).all()
+
+
+@lru_cache
+def _newest_hours(regions: int) -> Any:
+    each = (
+        select(RegionHour)
+        .where(col(RegionHour.region) == bindparam(f"region_{number}"))
+        .order_by(col(RegionHour.starts_at).desc())
+        .limit(1)
+        .subquery()
+        for number in range(regions)
+    )
+    return union_all(*(sql_select(one) for one in each))
 
 
 def hours(

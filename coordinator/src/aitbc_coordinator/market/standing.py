@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.units import BPS
-from aitbc_coordinator.market.models import Delivery, Gpu
+from aitbc_coordinator.market.models import Delivery, Gpu, GpuClass
 
 WINDOW_SECONDS = 30 * 86_400
 """What happened longer ago does not count."""
@@ -97,6 +97,10 @@ def heard(session: Session, uuids: Mapping[str, str], at: int, *, allowed: int) 
     if named := _named(uuids):
         reported = {"reported_uuid": case(named, value=col(Gpu.id)), "reported_at": at}
         session.exec(update(Gpu).where(_is_unreported(named, at)).values(reported))
+    # A class is told of twice as long, so that few of those who are heard have to write to it.
+    theirs = select(col(Gpu.class_id)).where(col(Gpu.id).in_(list(uuids)))
+    ending = (col(GpuClass.id).in_(theirs), col(GpuClass.reachable_until) < at + allowed)
+    session.exec(update(GpuClass).where(*ending).values(reachable_until=at + 2 * allowed))
 
 
 def _named(uuids: Mapping[str, str]) -> dict[str, str]:

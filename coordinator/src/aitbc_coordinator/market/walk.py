@@ -19,6 +19,7 @@ from aitbc_coordinator.market import classes, rare, searches
 from aitbc_coordinator.market.filters import Position
 from aitbc_coordinator.market.models import Gpu, GpuClass
 from aitbc_coordinator.market.searches import NOW
+from aitbc_coordinator.market.views import Span
 
 KEPT = 256
 """Statements of so many expressions."""
@@ -32,6 +33,10 @@ class Slot:
     starts_at: int
     ends_at: int
     chain_time: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.starts_at, self.ends_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Walk:
             return list(self.session.exec(query, params=values))
         found: list[Gpu] = []
         query = _by_class(own, *shape)
-        for page in classes.pages(self.session, common):
+        for page in classes.pages(self.session, common, self.now):
             values["class_ids"] = page.class_ids
             found += self.session.exec(query, params=values)
             found = sorted(found, key=_place)[:limit]

@@ -1,11 +1,8 @@
 """Whether a booking's fee covers the gas of its settlement, and the least amount that does."""
 
-from sqlmodel import Session
-
 from aitbc.errors import InvalidInput
 from aitbc.protocol import messages, units, wire, worth
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.cursor import gas_price
 from aitbc_coordinator.errors import TooSmall
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
 
@@ -42,16 +39,16 @@ def why_not_counted(settings: Settings, fee_bps: int | None) -> str | None:
     return None
 
 
-def minimum(context: Context, session: Session) -> messages.Minimum:
-    """The least amount worth settling at the gas price of the last followed block."""
+def minimum(context: Context, gas_price: int) -> messages.Minimum:
+    """The least amount worth settling at a gas price (wei): that of the last followed block."""
     settings, market = context.settings, context.market
-    price, coin = gas_price(session), coin_price(settings, market.decimals)
-    cost = worth.settle_cost(settings.settle_gas, price, coin)
+    coin = coin_price(settings, market.decimals)
+    cost = worth.settle_cost(settings.settle_gas, gas_price, coin)
     return messages.Minimum(
         amount=worth.minimum_amount(cost, market.fee_bps),
         cost=cost,
         settle_gas=settings.settle_gas,
-        gas_price=price,
+        gas_price=gas_price,
         coin_price=coin,
         signed_at=context.now(),
     )

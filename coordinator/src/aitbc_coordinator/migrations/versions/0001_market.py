@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("cuda_minor", sa.Integer(), nullable=False),
         sa.Column("listed", sa.BigInteger(), nullable=False),
         sa.Column("cheapest", AMOUNT, nullable=False),
+        sa.Column("reachable_until", sa.BigInteger(), nullable=False),
         sa.UniqueConstraint(
             *("region", "model", "memory_gib", "cuda_major", "cuda_minor"), name="gpu_class_alike"
         ),
