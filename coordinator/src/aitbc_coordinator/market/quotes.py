@@ -6,7 +6,7 @@ from typing import Any
 from sqlmodel import Session
 
 from aitbc.protocol import ids, messages, pricing, units, wire
-from aitbc.protocol.availability import hours_of
+from aitbc.protocol.availability import LOOK_AHEAD_SECONDS, hours_of
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import last_seen
@@ -86,8 +86,13 @@ def _unreachable(gpu: Gpu) -> Conflict:
     )
 
 
-def _unavailable(gpu: Gpu, free: int | None) -> Conflict:
-    when = "never for so long" if free is None else f"from {free} (UTC seconds)"
+def _unavailable(gpu: Gpu, free: int | None, seconds: int) -> Conflict:
+    if free is not None:
+        when = f"from {free} (UTC seconds)"
+    elif hours_of(gpu).may_last(seconds):
+        when = f"not within {LOOK_AHEAD_SECONDS // 86_400} days of that start"
+    else:
+        when = "never for so long"
     windows = f" (on the clock of {gpu.region}: {gpu.available})" if gpu.available else ""
     return Conflict(
         "unavailable",
@@ -158,7 +163,7 @@ def _offer(
     hours = hours_of(gpu)
     free = views.free_from(slot.starts_at, request.duration, standing, hours)
     if not hours.covers(*slot.span):
-        raise _unavailable(gpu, free)
+        raise _unavailable(gpu, free, request.duration)
     if free != slot.starts_at:
         raise taken(gpu.id, free)
     [offer] = matching.offers(context, session, [gpu], slot.span)
