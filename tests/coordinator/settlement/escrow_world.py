@@ -70,9 +70,10 @@ class Chain:
         self._snapshot = self._call("evm_snapshot")
 
     def rewind(self) -> None:
-        self._call("evm_setAutomine", True)
+        # Before automine, which begins to mine whatever waits.
         self._call("anvil_dropAllTransactions")
         assert self._call("evm_revert", self._snapshot)
+        self._call("evm_setAutomine", True)
         self._snapshot = self._call("evm_snapshot")
         self._call("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
 
