@@ -17,8 +17,8 @@ AMOUNT_DIGITS = 78
 SQLITE_BUSY_SECONDS = 30
 CONNECTIONS = 40
 """As many as the API has threads, so that none waits for a connection."""
-POSTGRES_WRITERS = 4
-"""Transactions in which requests are served at a time; SQLite has one writer."""
+POSTGRES_WRITERS = 2
+"""Transactions in which requests are served at a time; more wait for each other. SQLite has one."""
 
 Result = TypeVar("Result")
 

@@ -183,8 +183,7 @@ def test_what_was_not_looked_at_is_not_called_free_of_matches(
     register: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(matching, "BATCH", 2)
-    monkeypatch.setattr(matching, "MAX_BATCHES", 1)
+    monkeypatch.setattr(matching, "BATCHES", (2,))
     start = MONDAY + 20 * 3600  # Noon in us-west.
     for price in range(SPARES + 1):
         register(base_price=40_000 + price, available="mon 00:00-mon 06:00")

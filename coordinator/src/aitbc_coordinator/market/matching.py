@@ -30,9 +30,9 @@ from aitbc_coordinator.market.walk import Slot, Walk
 
 SPARES = 7
 """How many more free GPUs are compared than are asked for."""
-BATCH = 100
-MAX_BATCHES = 20
-"""How far one request looks past GPUs that cost too much, or are not offered at that time."""
+BATCHES = (16, 32, 64, *[100] * 19)
+"""How many more GPUs are then read at a time, and how far one request looks in all: past those that
+cost too much, are not offered at that time, or are being given to others."""
 
 
 class Offer(NamedTuple):
@@ -142,7 +142,7 @@ class _Search:
         of_price = [one for one in self.where if one.field is Field.PRICE]
         walk = Walk(self.session, self.where, self.context.now(), self.slot)
         after: Position | None = None
-        for size in (first, *[BATCH] * MAX_BATCHES):
+        for size in (first, *BATCHES):
             gpus = walk.find(after, size)
             self.looked_at += len(gpus)
             offered = [gpu for gpu in gpus if hours_of(gpu).covers(*self.slot.span)]
