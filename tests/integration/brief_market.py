@@ -5,6 +5,7 @@ SETTINGS = {
     "quote_seconds": "8",
     "minimum_seconds": "2",
     "heartbeat_allowance": "10",
+    "unreachable_seconds": "30",
     "settle_grace": "2",
     "confirmations": "1",
     "poll_seconds": "0.3",
