@@ -11,7 +11,7 @@ from aitbc.protocol.messages import Message
 from aitbc.protocol.pricing import STRATEGIES, cost, inputs, level, simulation, strategies
 from aitbc.protocol.states import TRANSITIONS, BookingStatus
 from aitbc_coordinator.market import hours
-from aitbc_coordinator.market.matching import SPARES
+from aitbc_coordinator.market.matching import BATCHES, SPARES
 from aitbc_coordinator.market.reasons import MAX_PRICED
 from aitbc_coordinator.market.standing import WINDOW_SECONDS
 from aitbc_coordinator.settings import Settings
@@ -145,6 +145,7 @@ def test_the_buyers_page_states_the_bounds_of_a_search() -> None:
     assert f"several GPUs at once ({messages.MAX_COUNT} at most)" in text
     assert SPARES == 7
     assert "seven more than you ask for are compared" in text
+    assert f"{sum(BATCHES):,} more are looked at" in text
     assert f"more than {MAX_PRICED} GPUs" in text
     assert text.count(f"in the last {WINDOW_SECONDS // 86_400} days") == 2
 
