@@ -34,7 +34,6 @@ SETTINGS = {
     "quote_seconds": str(QUOTE_SECONDS),
     "minimum_seconds": "5",
     "heartbeat_allowance": "4",
-    "settle_grace": "1",
     "confirmations": "1",
     "poll_seconds": "0.5",
 }

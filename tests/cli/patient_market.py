@@ -3,7 +3,6 @@
 SETTINGS = {
     "quote_seconds": "60",
     "minimum_seconds": "2",
-    "settle_grace": "1",
     "confirmations": "1",
     "poll_seconds": "0.3",
 }

@@ -6,7 +6,6 @@ SETTINGS = {
     "minimum_seconds": "2",
     "heartbeat_allowance": "10",
     "unreachable_seconds": "30",
-    "settle_grace": "2",
     "confirmations": "1",
     "poll_seconds": "0.3",
     # Bookings last seconds here, and no fee of theirs covers a settlement.

@@ -11,7 +11,7 @@ from aitbc.client import Coordinator
 from checks import FAILED, NOT_AUTHORISED
 from local_market import LocalMarket, User
 
-FIRST_SECONDS = 22
+FIRST_SECONDS = 28
 MORE_SECONDS = 10
 
 

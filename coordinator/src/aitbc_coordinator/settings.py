@@ -86,13 +86,11 @@ class Settings(BaseSettings):
     maximum_lead_seconds: int = Field(30 * 86_400, ge=60)
     """How far ahead a booking may start."""
     heartbeat_allowance: int = Field(30, ge=1, le=600)
-    """Longest stretch that one heartbeat may cover."""
+    """Longest stretch that one heartbeat may cover, and how late it may come."""
     unreachable_seconds: int = Field(180, ge=3)
     """A GPU whose machine was not heard for so long leaves the market until it is heard again."""
     first_presence_seconds: int = Field(3600, ge=0)
     """How long a new GPU is on the market before its machine is heard for the first time."""
-    settle_grace: int = Field(30, ge=0)
-    """Wait after a booking's end for its last heartbeat, before it is attested."""
     batch_size: int = Field(50, ge=1, le=200)
     """Most bookings that one transaction settles."""
     signature_seconds: int = Field(300, ge=10)

@@ -262,9 +262,9 @@ class World:
             self.post("/heartbeats", self.heartbeat(terms, sequence, begin, end))
             begin = end
 
-    def pass_grace(self, terms: Terms) -> None:
-        """Let a booking end, and the grace after it."""
-        self.node.mine(at=terms.ends_at + self.context.settings.settle_grace)
+    def pass_allowance(self, terms: Terms) -> None:
+        """Let a booking end, and the time for its last heartbeat."""
+        self.node.mine(at=terms.ends_at + self.context.settings.heartbeat_allowance + 1)
 
     def balance(self, address: str) -> int:
         return int(self.node.web3.eth.get_balance(Web3.to_checksum_address(address)))

@@ -14,7 +14,7 @@ def due_booking(world: World) -> Terms:
     world.fund(terms)
     world.restart().follow()
     world.deliver(terms, 30)
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     world.restart().follow()
     return terms
 
@@ -45,7 +45,7 @@ def book_each(world: World, count: int) -> list[Terms]:
         terms = world.quote(starts_at=booked[-1].ends_at if booked else 0)
         world.fund(terms)
         booked.append(terms)
-    world.pass_grace(booked[-1])
+    world.pass_allowance(booked[-1])
     world.restart().follow()
     return booked
 

@@ -24,11 +24,11 @@ def served(world: World, coordinator: Coordinator, seconds: int = 30) -> Terms:
     return terms
 
 
-def pass_grace(world: World, terms: Terms) -> None:
-    """Let the grace after a dispute pass."""
+def pass_allowance(world: World, terms: Terms) -> None:
+    """Let the time for the last heartbeat before a dispute pass."""
     disputed_at = world.booking(terms).disputed_at
     assert disputed_at is not None
-    world.node.mine(at=disputed_at + world.context.settings.settle_grace)
+    world.node.mine(at=disputed_at + world.context.settings.heartbeat_allowance + 1)
 
 
 def stop(world: World, coordinator: Coordinator, terms: Terms) -> int:
@@ -65,7 +65,7 @@ def test_the_relayer_claims_what_was_delivered_and_the_arbiter_divides_the_rest(
     coordinator.settler.step()
     assert world.transactions() == []
 
-    pass_grace(world, terms)
+    pass_allowance(world, terms)
     coordinator.follow()
     coordinator.settler.step()
     (claim,) = world.transactions()
@@ -101,7 +101,7 @@ def test_what_was_taken_for_time_after_the_dispute_earns_nothing(
     assert int(ahead["receipt"]["receipt"]["earned"]) > clock_cap(terms, terms.starts_at + 25)
 
     coordinator.follow()
-    pass_grace(world, terms)
+    pass_allowance(world, terms)
     coordinator.follow()
     coordinator.settle()
     booking = world.booking(terms)
@@ -134,7 +134,7 @@ def test_after_a_dispute_time_before_it_is_still_taken_until_the_final_receipt(
     assert (taken["serve"], taken["used_seconds"]) == (False, stopped - terms.starts_at)
     assert int(taken["receipt"]["receipt"]["earned"]) == clock_cap(terms, stopped)
 
-    pass_grace(world, terms)
+    pass_allowance(world, terms)
     coordinator.follow()
     coordinator.settler.attest()
     final = world.heartbeat(terms, 8, begin, stopped)
@@ -161,7 +161,7 @@ def test_no_completion_is_made_for_a_disputed_booking(
 ) -> None:
     terms = served(world, coordinator)
     stop(world, coordinator, terms)
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     finish(world)
     with world.context.database.read() as session:
@@ -205,13 +205,13 @@ def test_a_claim_goes_beside_a_settlement_and_never_with_it(
     world.fund(settled)
     contested = world.quote(starts_at=settled.ends_at)
     world.fund(contested)
-    world.pass_grace(settled)
+    world.pass_allowance(settled)
     coordinator.follow()
     if not claim_first:
         coordinator.settler.attest()
     world.deliver(contested, 25)
     stop(world, coordinator, contested)
-    pass_grace(world, contested)
+    pass_allowance(world, contested)
     coordinator.follow()
     coordinator.settler.attest()
     if claim_first:
@@ -236,7 +236,7 @@ def test_what_the_provider_claimed_already_is_not_sent(
     claim = world.escrow.functions.claim(terms.abi_values(), earned, answer["signature"])
     stop(world, coordinator, terms)
     world.node.send(world.provider, claim)
-    pass_grace(world, terms)
+    pass_allowance(world, terms)
     coordinator.follow()
     coordinator.settler.attest()
     coordinator.settler.reconcile()
@@ -251,7 +251,7 @@ def test_a_claim_that_cannot_be_made_is_isolated(world: World, coordinator: Coor
     stop(world, coordinator, poisoned)
     healthy = world.quote(starts_at=poisoned.ends_at)
     world.fund(healthy)
-    world.pass_grace(healthy)
+    world.pass_allowance(healthy)
     coordinator.follow()
     coordinator.settler.attest()
     with world.context.database.session() as session:
@@ -305,7 +305,7 @@ def test_a_dispute_that_a_deep_reorg_takes_back_is_forgotten(
 ) -> None:
     terms = served(world, coordinator, 20)
     stopped = stop(world, coordinator, terms)
-    pass_grace(world, terms)
+    pass_allowance(world, terms)
     coordinator.follow()
     coordinator.settler.attest()
     assert world.attestation(terms, CLAIM).earned == terms.amount * 20 // 60
@@ -325,7 +325,7 @@ def test_a_dispute_that_a_deep_reorg_takes_back_is_forgotten(
     with world.context.database.read() as session:
         assert outbox.find_attestation(session, world.id_of(terms), CLAIM) is None
 
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     finish(world)
     settled = world.booking(terms)
@@ -338,7 +338,7 @@ def test_a_completion_signs_nothing_that_a_receipt_can_stand_for(
 ) -> None:
     terms = served(world, coordinator)
     stop(world, coordinator, terms)
-    pass_grace(world, terms)
+    pass_allowance(world, terms)
     coordinator.follow()
     coordinator.settler.attest()
     row = world.attestation(terms, CLAIM)

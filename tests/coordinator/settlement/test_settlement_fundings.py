@@ -348,12 +348,10 @@ def sent_verbs(world: World) -> list[str]:
 
 def test_payouts_go_first_and_keep_a_place(token_world: World) -> None:
     world = token_world
-    settings = world.context.settings.model_copy(update={"settle_grace": 0})
-    world.context = replace(world.context, settings=settings)
     ended = world.quote(duration=10)
     fund(world, ended)
     world.restart().follow()
-    world.node.mine(at=ended.ends_at)
+    world.pass_allowance(ended)
     world.restart().follow()
     asked = [world.quote(starts_at=world.context.now() + 100 * n) for n in range(1, 6)]
     for terms in asked:
@@ -366,8 +364,6 @@ def test_payouts_go_first_and_keep_a_place(token_world: World) -> None:
 
 def test_a_payout_finds_a_place_however_many_buyers_ask(token_world: World) -> None:
     world = token_world
-    settings = world.context.settings.model_copy(update={"settle_grace": 0})
-    world.context = replace(world.context, settings=settings)
     ended = world.quote(duration=10)
     fund(world, ended)
     world.restart().follow()
@@ -380,7 +376,7 @@ def test_a_payout_finds_a_place_however_many_buyers_ask(token_world: World) -> N
     with world.context.database.session() as session:
         cursor = repository.cursor(session)
         assert cursor is not None
-        cursor.block_timestamp = ended.ends_at
+        cursor.block_timestamp = ended.ends_at + world.context.settings.heartbeat_allowance + 1
     world.restart().settler.step()
     assert sent_verbs(world)[FUNDINGS_IN_FLIGHT:] == ["settleEach"]
 

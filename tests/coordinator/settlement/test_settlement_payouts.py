@@ -19,7 +19,7 @@ def test_a_booking_delivered_whole_is_paid_in_full(world: World, coordinator: Co
 
     world.deliver(terms, terms.ends_at - terms.starts_at)
     assert world.booking(terms).status == "ended"
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     coordinator.settler.step()
     sent = world.booking(terms)
@@ -51,7 +51,7 @@ def test_a_booking_delivered_in_part_is_split_and_its_evidence_is_on_the_chain(
     world.fund(terms)
     coordinator.follow()
     world.deliver(terms, 40)
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     coordinator.settle()
 
@@ -77,7 +77,7 @@ def test_a_booking_delivered_in_part_is_split_and_its_evidence_is_on_the_chain(
 def test_a_booking_without_delivery_is_refunded(world: World, coordinator: Coordinator) -> None:
     terms = world.quote()
     world.fund(terms)
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     coordinator.settle()
     booking = world.booking(terms)
@@ -102,7 +102,7 @@ def test_a_provider_claims_with_a_receipt_and_settlement_pays_the_rest(
     assert world.booking(terms).paid > 0
     world.node.mine(at=terms.starts_at + 60)
     world.post("/heartbeats", world.heartbeat(terms, 7, terms.starts_at + 30, terms.ends_at))
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     coordinator.settle()
     booking = world.booking(terms)
@@ -118,7 +118,7 @@ def test_what_was_cancelled_before_its_end_is_neither_attested_nor_sent(
     coordinator.follow()
     world.cancel(terms, by=world.provider)
     coordinator.follow()
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     coordinator.settle()
     assert world.booking(terms).status == "cancelled"
@@ -157,7 +157,7 @@ def test_payouts_go_before_refusals_and_never_with_them(
     dust = terms.model_copy(update={"amount": 1, "ends_at": terms.ends_at - 1})
     for funded in (dust, terms):
         world.fund(funded)
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     with monkeypatch.context() as patch:
         patch.setattr(attestations, "BOOKINGS_PER_PASS", 1)
@@ -183,7 +183,7 @@ def test_a_batch_survives_one_of_its_bookings_being_cancelled_meanwhile(
     second = world.quote(starts_at=first.ends_at)
     world.fund(second)
     coordinator.follow()
-    world.pass_grace(second)
+    world.pass_allowance(second)
     coordinator.follow()
     coordinator.settler.attest()
     coordinator.settler.settle()
@@ -212,7 +212,7 @@ def test_full_and_partial_payouts_of_many_bookings_go_in_two_transactions(
     coordinator.follow()
     for terms, delivered in booked:
         world.deliver(terms, delivered)
-    world.pass_grace(booked[-1][0])
+    world.pass_allowance(booked[-1][0])
     coordinator.follow()
     coordinator.settle()
     verbs = [world.call_of(row)[0] for row in world.transactions()]
@@ -231,7 +231,7 @@ def test_a_poisoned_booking_is_isolated_and_given_up_after_three_attempts(
     world.fund(poisoned)
     healthy = world.quote(starts_at=poisoned.ends_at)
     world.fund(healthy)
-    world.pass_grace(healthy)
+    world.pass_allowance(healthy)
     coordinator.follow()
     coordinator.settler.attest()
     with world.context.database.session() as session:
@@ -279,7 +279,7 @@ def test_the_fee_waits_for_its_recipient(world: World, coordinator: Coordinator)
     world.fund(terms)
     coordinator.follow()
     world.deliver(terms, 60)
-    world.pass_grace(terms)
+    world.pass_allowance(terms)
     coordinator.follow()
     coordinator.settle()
     fee = world.booking(terms).fee

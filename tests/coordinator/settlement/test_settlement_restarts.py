@@ -3,12 +3,20 @@
 from collections.abc import Callable
 
 import pytest
-from escrow_world import Coordinator, World, broadcast_raw
+from escrow_world import HEARTBEAT_SECONDS, Coordinator, World, broadcast_raw
 from settling import attestations, check_settled_once, due_booking, finish, persist_only
 
 from aitbc_coordinator.settlement import attestations as attesting
-from aitbc_coordinator.settlement import outbox
+from aitbc_coordinator.settlement import outbox, repository
 from aitbc_coordinator.settlement.models import RelayState
+
+
+def set_chain_time(world: World, now: int) -> None:
+    """As if the chain were followed to a block of that time."""
+    with world.context.database.session() as session:
+        cursor = repository.cursor(session)
+        assert cursor is not None
+        cursor.block_timestamp = now
 
 
 def attest_only(world: World) -> None:
@@ -103,20 +111,53 @@ def test_two_settlers_on_one_database_give_each_nonce_one_owner(world: World) ->
     assert len(world.transactions()) == 1
 
 
-def test_nothing_is_attested_before_the_grace_is_over(
+def test_no_heartbeat_that_is_in_time_is_too_late_for_the_attestation(
     world: World, coordinator: Coordinator
 ) -> None:
-    terms = world.quote()
+    terms = world.quote(duration=60)
     world.fund(terms)
-    due_at = terms.ends_at + world.context.settings.settle_grace
-    world.node.mine(at=due_at - 1)
     coordinator.follow()
+    world.deliver(terms, 30)
+    world.node.mine(at=terms.ends_at + 20)
+    coordinator.follow()
+    last_chance = terms.ends_at + world.context.settings.heartbeat_allowance
+    set_chain_time(world, last_chance)
     coordinator.settler.attest()
     assert attestations(world) == []
-    world.node.mine(at=due_at)
+    begin = terms.ends_at - HEARTBEAT_SECONDS
+    world.post("/heartbeats", world.heartbeat(terms, 9, begin, terms.ends_at))
+    coordinator.settler.attest()
+    assert world.attestation(terms).used_seconds == 60
+
+
+def test_what_was_not_delivered_is_attested_when_no_heartbeat_can_come(
+    world: World, coordinator: Coordinator
+) -> None:
+    terms = world.quote(duration=60)
+    world.fund(terms)
+    coordinator.follow()
+    world.deliver(terms, 30)
+    world.pass_allowance(terms)
+    late = world.heartbeat(terms, 9, terms.ends_at - HEARTBEAT_SECONDS, terms.ends_at)
+    assert "at most the last 30 seconds" in world.post("/heartbeats", late, 403)["detail"]
     coordinator.follow()
     coordinator.settler.attest()
-    assert len(attestations(world)) == 1
+    assert world.attestation(terms).used_seconds == 30
+
+
+def test_what_was_delivered_whole_is_attested_as_it_ends(
+    world: World, coordinator: Coordinator
+) -> None:
+    terms = world.quote(duration=60)
+    world.fund(terms)
+    coordinator.follow()
+    world.deliver(terms, 60)
+    set_chain_time(world, terms.ends_at - 1)
+    coordinator.settler.attest()
+    assert attestations(world) == []
+    coordinator.follow()
+    coordinator.settler.attest()
+    assert world.attestation(terms).used_seconds == 60
 
 
 def test_what_is_closed_is_not_attested(world: World, coordinator: Coordinator) -> None:

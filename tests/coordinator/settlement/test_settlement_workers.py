@@ -52,7 +52,7 @@ def test_the_threads_take_a_booking_from_funding_to_payout(world: World) -> None
         url = f"/v1/bookings/{world.id_of(terms)}"
         wait_until(lambda: world.client.get(url).status_code == 200)
         world.deliver(terms, 60)
-        world.pass_grace(terms)
+        world.pass_allowance(terms)
 
         def paid() -> bool:
             world.node.mine()

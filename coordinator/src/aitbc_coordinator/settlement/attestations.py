@@ -20,11 +20,18 @@ BOOKINGS_PER_PASS = 500
 
 
 def due(context: Context, session: Session) -> Sequence[str]:
-    """Ids of the bookings to attest now: over some grace ago by the chain's time, or refused."""
+    """Ids of the bookings to attest now, by the chain's time.
+
+    Those that ended and were delivered whole, those that ended too long ago for another heartbeat,
+    and the refused ones.
+    """
     now = chain_time(session)
-    ended_by = now - context.settings.settle_grace
     return outbox.due_bookings(
-        session, ended_by, now - context.market.claim_window, BOOKINGS_PER_PASS
+        session,
+        now,
+        unheard_since=now - context.settings.heartbeat_allowance,
+        claimable_after=now - context.market.claim_window,
+        limit=BOOKINGS_PER_PASS,
     )
 
 

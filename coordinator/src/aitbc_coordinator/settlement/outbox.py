@@ -13,6 +13,7 @@ from aitbc_coordinator.settlement.models import (
     AttestationKind,
     Booking,
     BookingState,
+    Receipt,
     RelayState,
     RelayTransaction,
 )
@@ -75,20 +76,29 @@ def delete_claim(session: Session, booking_id: str) -> None:
 
 
 def due_bookings(
-    session: Session, ended_by: int, claimable_after: int, limit: int
+    session: Session, now: int, *, unheard_since: int, claimable_after: int, limit: int
 ) -> Sequence[str]:
-    """Ids of bookings to attest whose meter stopped by a time, then of refused ones.
+    """Ids of bookings to attest, the refused ones last.
 
-    Those whose meter stopped at or before `claimable_after` are past their claim window, and left
-    out.
+    Of the others those that ended by `now` and were delivered whole, and those whose meter stopped
+    before `unheard_since`. Where it stopped at or before `claimable_after` the claim window has
+    passed, and a booking is left out.
     """
     attested = exists().where(ITS_ATTESTATION)
+    delivered_whole = exists().where(
+        col(Receipt.booking_id) == col(Booking.id),
+        col(Receipt.used_seconds) >= col(Booking.ends_at) - col(Booking.starts_at),
+    )
     query = (
         select(col(Booking.id))
         .where(
             _UNCLOSED,
             _metered_until > claimable_after,
-            or_(_metered_until <= ended_by, col(Booking.refused)),
+            or_(
+                and_(_metered_until <= now, delivered_whole),
+                _metered_until < unheard_since,
+                col(Booking.refused),
+            ),
             ~attested,
         )
         .order_by(col(Booking.refused), _metered_until, col(Booking.id))
