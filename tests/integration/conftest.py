@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 from brief_market import GAS_MONEY, SETTINGS
+from scraping import free_port
 
 from local_market import LocalMarket, User, open_market
 from wallets import give_operator_keys, give_wallet
 
 
 def _market(folder: Path, *, native: bool) -> Iterator[LocalMarket]:
-    market = open_market(folder, native=native, settings=SETTINGS, prepare=give_operator_keys)
+    settings = {**SETTINGS, "metrics_port": str(free_port())}
+    market = open_market(folder, native=native, settings=settings, prepare=give_operator_keys)
     try:
         yield market
     finally:

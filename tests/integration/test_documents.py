@@ -61,8 +61,9 @@ def test_every_page_is_run() -> None:
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
     assert pages == {
         *("provider.md", "buyer.md", "pricing.md", "auditor.md", "operator.md", "protocol.md"),
+        "runbook.md",
     }
-    assert blocks("docs/protocol.md") == []
+    assert blocks("docs/protocol.md") == blocks("docs/runbook.md") == []
 
 
 @pytest.mark.timeout(300)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from scraping import scrape
 
 from aitbc.client import Coordinator
 from checks import FAILED, NOT_AUTHORISED
@@ -79,6 +80,13 @@ def test_a_running_booking_is_extended_without_a_lost_second(
     seen = provider.json("marketplace", "gpu", "show", gpu["id"])["last_seen"]
     assert seen is not None
     assert seen >= more["ends_at"] - 1
+
+    metrics_port = int(token_market.coordinator_settings["AITBC_COORDINATOR_METRICS_PORT"])
+    deadline = time.monotonic() + 30
+    while scrape(metrics_port)["aitbc_settle_latency_seconds_count",] < len(settled):
+        assert time.monotonic() < deadline, "its payouts were never counted"
+        time.sleep(0.5)
+    assert scrape(metrics_port)["aitbc_part_ok", "settler"] == 1
 
     closed = buyer.run(*extend, "--yes")
     assert closed.returncode == FAILED

@@ -12,6 +12,7 @@ from aitbc.protocol.messages import Message
 from aitbc.protocol.wire import Market
 from aitbc.signing import Signer
 from aitbc_coordinator.database import Database
+from aitbc_coordinator.metrics import Metrics
 from aitbc_coordinator.rate_limit import RateLimit, RequestLimit
 from aitbc_coordinator.settings import Settings
 
@@ -44,6 +45,7 @@ class Context:
     market: Market
     attester: Attester
     now: Callable[[], int] = utc_now
+    metrics: Metrics = field(default_factory=Metrics)
     wallets: RateLimit | RequestLimit = field(init=False)
     """Spent by whoever signed what is new: by a repetition, which anybody can send, never."""
 

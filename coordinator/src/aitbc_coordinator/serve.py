@@ -15,7 +15,7 @@ from aitbc.errors import AitbcError, ChainError, InvalidInput, UntrustedMarket
 from aitbc.protocol.funding import RELAYABLE, PayBy
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.wire import Market
-from aitbc_coordinator import home, logs, migrations
+from aitbc_coordinator import home, logs, metrics, migrations
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.api.middleware import MAX_HEAD_BYTES
 from aitbc_coordinator.context import Attester, Context
@@ -24,6 +24,7 @@ from aitbc_coordinator.market.worth import coin_price, why_not_counted
 from aitbc_coordinator.provision import NODE_HINT
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
 from aitbc_coordinator.settlement import workers
+from aitbc_coordinator.settlement.watch import Watch
 
 DATABASES = ("sqlite", "postgresql+psycopg")
 SHUTDOWN_SECONDS = 10
@@ -152,6 +153,8 @@ def serve(settings: Settings) -> None:
         context = Context(settings, database, market, Attester(attester, market))
         with listen(settings) as listener:
             handle = workers.start(context, escrow, relayer)
+            watch = Watch(context, escrow, relayer.address, handle.checks)
+            context.metrics.registry.register(watch)
             try:
                 app = create_app(
                     context,
@@ -159,7 +162,8 @@ def serve(settings: Settings) -> None:
                     alerts=handle.alerts,
                     fundings=handle.fundings,
                 )
-                _run(app, listener)
+                with metrics.served(context.metrics, settings.metrics_host, settings.metrics_port):
+                    _run(app, listener)
             finally:
                 handle.stop()
     finally:

@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = Field(DEFAULT_PORT, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+    metrics_host: str = "127.0.0.1"
+    """Address where Prometheus reads metrics."""
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """Port where it does; 0 for none."""
     address_requests_per_minute: int = Field(6000, ge=0, le=10**6)
     """Requests that one client address may make in a minute; 0 for any number."""
     wallet_requests_per_minute: int = Field(1200, ge=0, le=10**6)

@@ -157,6 +157,34 @@ def left_to_reclaim(session: Session, claimable_after: int, limit: int) -> Seque
     return session.exec(query.order_by(*_LAST_TO_END).limit(limit)).all()
 
 
+def waiting(session: Session, claimable_after: int) -> tuple[int, int | None]:
+    """How many attestations can and do wait to be settled, and when the first's meter stopped."""
+    query = (
+        select(func.count(), func.min(_metered_until))
+        .select_from(Attestation)
+        .join(Booking, ITS_ATTESTATION)
+        .where(
+            ~col(Attestation.settled),
+            col(Attestation.attempts) < MAX_ATTEMPTS,
+            _metered_until > claimable_after,
+            _UNCLOSED,
+        )
+    )
+    count, oldest = session.exec(query).one()
+    return count, oldest
+
+
+def ends_of_batch(session: Session, batch_id: str) -> Sequence[int]:
+    """When the meter of each booking that a batch carries stopped (UTC seconds)."""
+    query = (
+        select(_metered_until)
+        .select_from(Attestation)
+        .join(Booking, col(Booking.id) == col(Attestation.booking_id))
+        .where(col(Attestation.batch_id) == batch_id)
+    )
+    return session.exec(query).all()
+
+
 def take(session: Session, attestation_ids: Iterable[int | None], batch_id: str) -> None:
     """Give to a batch those attestations that are still free."""
     session.exec(

@@ -22,6 +22,7 @@ from aitbc.chain.escrow import Escrow
 from aitbc.chain.transactions import GAS_MARGIN_PERCENT, explain_revert
 from aitbc.errors import ChainError
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.settlement import funding_rows, outbox, repository
 from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState, RelayTransaction
 
@@ -104,6 +105,7 @@ class Relayer:
         self._eth = escrow.web3.eth
         self._account = account
         self._ceiling = context.settings.maximum_fee_gwei * GWEI
+        self._metrics = context.metrics
 
     @property
     def address(self) -> str:
@@ -255,6 +257,14 @@ class Relayer:
             outbox.set_state(session, others, RelayState.REPLACED)
             outbox.set_state(session, [mined], state, mined_block=block)
         _log.info("settlement", state=state.value, tx_hash=mined.tx_hash, block=block)
+        if state == RelayState.FINAL:
+            self._measure(mined.batch_id, int(receipt["gasUsed"]))
+
+    def _measure(self, batch_id: str, gas: int) -> None:
+        with self._database.read() as session:
+            now = chain_time(session)
+            ends = outbox.ends_of_batch(session, batch_id)
+        self._metrics.settled([max(0, now - end) for end in ends], gas)
 
     def _pending(self) -> list[list[RelayTransaction]]:
         """The transactions of each nonce that has none in a block, the newest last."""

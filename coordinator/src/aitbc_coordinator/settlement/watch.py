@@ -1,0 +1,100 @@
+"""What Prometheus is told of the state that the database and the node are in, as it asks."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import structlog
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+from web3 import Web3
+
+from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import NODE_FAILURES
+from aitbc.protocol.worth import SETTLE_GAS
+from aitbc_coordinator.context import Context
+from aitbc_coordinator.cursor import chain_time
+from aitbc_coordinator.settlement import outbox, repository
+
+MOST_COUNTED = 1000
+"""More bookings that need a person are not counted."""
+WEI = 10**18
+
+Checks = Callable[[], Mapping[str, str]]
+
+_log = structlog.get_logger(__name__)
+
+
+class Watch(Collector):
+    """Read anew at every scrape. What cannot be read is left out, and its `up` says 0."""
+
+    def __init__(self, context: Context, escrow: Escrow, relayer: str, checks: Checks) -> None:
+        """`checks` gives, by part, `ok` or why not."""
+        self._context = context
+        self._eth = escrow.web3.eth
+        self._relayer = Web3.to_checksum_address(relayer)
+        self._checks = checks
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield self._parts()
+        up = GaugeMetricFamily(
+            "aitbc_up", "1 where the database, or the node, answers.", labels=["what"]
+        )
+        for what, read, failures in (
+            ("database", self._database, (SQLAlchemyError,)),
+            ("node", self._node, NODE_FAILURES),
+        ):
+            try:
+                found = list(read())
+            except failures as error:
+                _log.warning("no metrics", what=what, reason=type(error).__name__)
+                up.add_metric([what], 0)
+            else:
+                up.add_metric([what], 1)
+                yield from found
+        yield up
+
+    def _parts(self) -> GaugeMetricFamily:
+        parts = GaugeMetricFamily(
+            "aitbc_part_ok", "1 where a part does its work, as /readyz says.", labels=["part"]
+        )
+        for part, status in self._checks().items():
+            parts.add_metric([part], status == "ok")
+        return parts
+
+    def _database(self) -> Iterator[GaugeMetricFamily]:
+        context = self._context
+        with context.database.read() as session:
+            claimable_after = chain_time(session) - context.market.claim_window
+            waiting, oldest = outbox.waiting(session, claimable_after)
+            stuck = outbox.stuck(session, claimable_after, MOST_COUNTED)
+            left = outbox.left_to_reclaim(session, claimable_after, MOST_COUNTED)
+        age = 0 if oldest is None else max(0, context.now() - oldest)
+        for name, documentation, value in (
+            ("aitbc_outbox_bookings", "Attested bookings that wait to be settled.", waiting),
+            ("aitbc_outbox_age_seconds", "Since the first of them ended.", age),
+            ("aitbc_stuck_bookings", "Bookings that could not be settled.", len(stuck)),
+            ("aitbc_unclaimed_bookings", "Bookings open past their claim window.", len(left)),
+        ):
+            yield GaugeMetricFamily(name, documentation, value)
+
+    def _node(self) -> Iterator[GaugeMetricFamily]:
+        settings = self._context.settings
+        head = int(self._eth.block_number)
+        balance = int(self._eth.get_balance(self._relayer))
+        with self._context.database.read() as session:
+            cursor = repository.cursor(session)
+        followed = settings.deploy_block - 1 if cursor is None else cursor.block_number
+        for name, documentation, value in (
+            (
+                "aitbc_follower_lag_blocks",
+                "Confirmed blocks that were not followed yet.",
+                max(0, head - settings.confirmations - followed),
+            ),
+            ("aitbc_relayer_balance", "Coin that the relayer has.", balance / WEI),
+            (
+                "aitbc_relayer_settlements",
+                "Bookings that it pays for, each alone, at the last followed block's gas price.",
+                balance // (max(1, 0 if cursor is None else cursor.gas_price) * SETTLE_GAS),
+            ),
+        ):
+            yield GaugeMetricFamily(name, documentation, value)
