@@ -24,7 +24,7 @@ from local_market import LocalMarket, LocalMarketError, Process, User, open_mark
 
 QUOTE_SECONDS = 10
 BOOKED_SECONDS = 8
-LEAVES_EARLY_SECONDS = 3
+LEAVES_EARLY_SECONDS = 4
 PRICE_PER_HOUR = "36"
 COIN_PRICE = "1"
 """Of the chain's coin in test dollars, so that either money tells the same story."""
@@ -118,7 +118,7 @@ class Story:
 
     def open_wallets(self) -> None:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(self._open_wallet, (self.provider, self.buyer)))
+            list(pool.map(self._open_wallet, self.users))
         self.market.fund(self.addresses["buyer"], GAS_MONEY, self._units(PURSE))
         self.before = self._holdings()
         self.timeline.say("operator", f"gives the buyer {PURSE} {self.symbol} and coin for gas")
@@ -155,7 +155,6 @@ class Story:
         return str(booked["id"])
 
     def deliver(self, booking_id: str) -> None:
-        self._open_wallet(self.auditor)
         self._wait_until(self.ends_at - BOOKED_SECONDS)
         self.timeline.say("provider", "the booking starts: its machine sends signed heartbeats")
         self._wait_until(self.ends_at - LEAVES_EARLY_SECONDS)
