@@ -167,6 +167,20 @@ def serve(
     server.serve(settings if port is None else settings.model_copy(update={"port": port}))
 
 
+@app.command()
+def worker() -> None:
+    """Follow the escrow and settle what is due until SIGTERM or Ctrl-C, without serving the API.
+
+    Any number of 'serve' and 'worker' may run over one PostgreSQL: one of them does the work, and
+    the next one goes on when it ends, however it ends. Prints one line to stdout once it runs:
+    'working for ESCROW on chain ID'.
+    """
+    from aitbc_coordinator import home
+    from aitbc_coordinator import serve as server
+
+    server.work(home.load_settings())
+
+
 def main() -> None:
     """Run the program and exit with its status."""
     try:

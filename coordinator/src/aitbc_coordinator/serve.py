@@ -1,7 +1,11 @@
-"""`aitbc-coordinator serve`: the API and the background workers in one process."""
+"""`aitbc-coordinator serve`: the API and the background workers in one process; `worker`: these."""
 
 import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -23,8 +27,8 @@ from aitbc_coordinator.database import Database
 from aitbc_coordinator.market.worth import coin_price, why_not_counted
 from aitbc_coordinator.provision import NODE_HINT
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
-from aitbc_coordinator.settlement import workers
 from aitbc_coordinator.settlement.watch import Watch
+from aitbc_coordinator.settlement.workers import Workers
 
 DATABASES = ("sqlite", "postgresql+psycopg")
 SHUTDOWN_SECONDS = 10
@@ -141,6 +145,46 @@ def _relays(settings: Settings, escrow: Escrow) -> list[PayBy]:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AitbcError when it cannot begin."""
+    with _coordinator(settings) as coordinator, listen(settings) as listener:
+        context, handle = coordinator.context, coordinator.workers
+        app = create_app(
+            context, checks=handle.checks, alerts=handle.alerts, fundings=handle.fundings
+        )
+        with coordinator.at_work():
+            _run(app, listener)
+
+
+def work(settings: Settings) -> None:
+    """Follow and settle until SIGTERM or SIGINT, without an API. Raises AitbcError as `serve`."""
+    told_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    with _coordinator(settings) as coordinator, coordinator.at_work():
+        market = coordinator.context.market
+        print(f"working for {market.escrow} on chain {market.chain_id}", flush=True)  # noqa: T201
+        told_to_stop.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Coordinator:
+    context: Context
+    workers: Workers
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Its background work goes on, and its metrics can be read."""
+        context, settings = self.context, self.context.settings
+        self.workers.start()
+        try:
+            with metrics.served(context.metrics, settings.metrics_host, settings.metrics_port):
+                yield
+        finally:
+            self.workers.stop()
+
+
+@contextmanager
+def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
+    """All parts, checked, and none of them at work yet."""
     logs.configure(_secrets(settings))
     escrow, market = open_market(settings, home.attester_address())
     uncounted = why_not_counted(settings, market.fee_bps)
@@ -151,21 +195,10 @@ def serve(settings: Settings) -> None:
     database = open_database(settings)
     try:
         context = Context(settings, database, market, Attester(attester, market))
-        with listen(settings) as listener:
-            handle = workers.start(context, escrow, relayer)
-            watch = Watch(context, escrow, relayer.address, handle.checks)
-            context.metrics.registry.register(watch)
-            try:
-                app = create_app(
-                    context,
-                    checks=handle.checks,
-                    alerts=handle.alerts,
-                    fundings=handle.fundings,
-                )
-                with metrics.served(context.metrics, settings.metrics_host, settings.metrics_port):
-                    _run(app, listener)
-            finally:
-                handle.stop()
+        workers = Workers(context, escrow, relayer)
+        watch = Watch(context, escrow, relayer.address, workers.checks, workers.leads)
+        context.metrics.registry.register(watch)
+        yield _Coordinator(context, workers)
     finally:
         database.close()
 

@@ -4,17 +4,19 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import StringIO
 
 import pytest
 import structlog
 from escrow_world import World
+from sqlalchemy import text
 
 from aitbc.chain.escrow import Escrow
 from aitbc.chain.node import connect
 from aitbc.errors import ChainError
 from aitbc_coordinator import logs
-from aitbc_coordinator.settlement import workers
+from aitbc_coordinator.database import Database
 from aitbc_coordinator.settlement.workers import Worker, Workers
 
 ALL_OK = {"node": "ok", "follower": "ok", "settler": "ok", "market": "ok"}
@@ -45,7 +47,8 @@ def entries(log: StringIO) -> list[dict[str, object]]:
 
 def test_the_threads_take_a_booking_from_funding_to_payout(world: World) -> None:
     terms = world.quote()
-    running = workers.start(world.context, world.escrow, world.relayer_account)
+    running = Workers(world.context, world.escrow, world.relayer_account)
+    running.start()
     try:
         world.fund(terms)
         world.node.mine(2)
@@ -168,3 +171,33 @@ def test_bookings_that_need_a_person_are_alerts_and_logged_once(
     world.restart().follow()
     made._settle.run_once()
     assert made.alerts() == []
+
+
+def test_what_another_coordinator_does_is_left_to_it(world: World) -> None:
+    terms = world.quote()
+    world.fund(terms)
+    world.node.mine(2)
+    leader = Workers(world.context, world.escrow, world.relayer_account)
+    replica = replace(world.context, database=Database(world.context.database.url))
+    stands_by = Workers(replica, world.escrow, world.relayer_account)
+    leader._market.run_once()
+    for worker in stands_by._workers:
+        worker.run_once()
+    assert (leader.leads(), stands_by.leads()) == (True, False)
+    assert stands_by.checks() == ALL_OK
+    url = f"/v1/bookings/{world.id_of(terms)}"
+    assert world.client.get(url).status_code == 404
+    with world.context.database.session() as session:
+        assert session.execute(text("SELECT count(*) FROM chain_cursor")).scalar_one() == 0
+        session.execute(text("DELETE FROM region_hour"))
+    for worker in stands_by._workers:
+        worker.run_once()
+    with world.context.database.read() as session:
+        assert session.execute(text("SELECT count(*) FROM region_hour")).scalar_one() == 0
+
+    leader._leadership.release()
+    stands_by._follow.run_once()
+    assert stands_by.leads()
+    assert world.client.get(url).status_code == 200
+    stands_by._leadership.release()
+    replica.database.close()

@@ -27,15 +27,26 @@ _log = structlog.get_logger(__name__)
 class Watch(Collector):
     """Read anew at every scrape. What cannot be read is left out, and its `up` says 0."""
 
-    def __init__(self, context: Context, escrow: Escrow, relayer: str, checks: Checks) -> None:
+    def __init__(
+        self,
+        context: Context,
+        escrow: Escrow,
+        relayer: str,
+        checks: Checks,
+        leads: Callable[[], bool],
+    ) -> None:
         """`checks` gives, by part, `ok` or why not."""
         self._context = context
         self._eth = escrow.web3.eth
         self._relayer = Web3.to_checksum_address(relayer)
         self._checks = checks
+        self._leads = leads
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield self._parts()
+        yield GaugeMetricFamily(
+            "aitbc_leads", "1 in the one coordinator that follows and settles.", self._leads()
+        )
         up = GaugeMetricFamily(
             "aitbc_up", "1 where the database, or the node, answers.", labels=["what"]
         )

@@ -14,6 +14,7 @@ from aitbc.chain.escrow import Escrow
 from aitbc.chain.node import redact
 from aitbc.errors import AitbcError
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.market import hours
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.relayer import Relayer
@@ -92,7 +93,7 @@ class Worker:
 
 
 class Workers:
-    """A running coordinator's background work."""
+    """A running coordinator's background work: done while it leads, else by another one."""
 
     def __init__(self, context: Context, escrow: Escrow, relayer: LocalAccount) -> None:
         settings = context.settings
@@ -100,18 +101,25 @@ class Workers:
         settler = Settler(context, escrow, Relayer(context, escrow, relayer))
         self._settler = settler
         self.fundings = settler.fundings
+        self._leadership = Leadership(context.database)
         self._alerts: list[str] = []
+        lead = self._leadership.hold
+
+        def follow() -> bool:
+            return lead() and follower.step()
 
         def settle() -> bool:
             self._look_for_alerts()
-            settler.step()
+            if lead():
+                settler.step()
             return False
 
         def record_hour() -> bool:
-            hours.record(context)
+            if lead():
+                hours.record(context)
             return False
 
-        self._follow = Worker("follower", follower.step, settings.poll_seconds, settings.rpc_url)
+        self._follow = Worker("follower", follow, settings.poll_seconds, settings.rpc_url)
         self._settle = Worker("settler", settle, settings.poll_seconds, settings.rpc_url)
         self._market = Worker("market", record_hour, settings.poll_seconds, settings.rpc_url)
         self._workers = (self._follow, self._settle, self._market)
@@ -126,6 +134,7 @@ class Workers:
             worker.ask_to_stop()
         for worker in self._workers:
             worker.join()
+        self._leadership.release()
 
     def checks(self) -> dict[str, str]:
         """By part: `ok`, or in one line why not."""
@@ -135,6 +144,10 @@ class Workers:
             "settler": self._settle.status,
             "market": self._market.status,
         }
+
+    def leads(self) -> bool:
+        """Whether this coordinator does the work, of those over its database."""
+        return self._leadership.leads
 
     def alerts(self) -> list[str]:
         """What needs a person while everything else goes on, by the last pass of the settler."""
@@ -153,10 +166,3 @@ class Workers:
             if alert not in self._alerts:
                 _log.error("alert", reason=alert)
         self._alerts = found
-
-
-def start(context: Context, escrow: Escrow, relayer: LocalAccount) -> Workers:
-    """Begin to follow the escrow and to settle, with `relayer` paying for transactions."""
-    workers = Workers(context, escrow, relayer)
-    workers.start()
-    return workers
