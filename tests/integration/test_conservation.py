@@ -162,14 +162,14 @@ REAL_TIME = settings(
 )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @REAL_TIME
 @given(plans=st.lists(plans, min_size=5, max_size=8))
 def test_conservation_in_a_token(token_market: LocalMarket, plans: list[Plan]) -> None:
     check(token_market, plans)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @REAL_TIME
 @given(plans=st.lists(plans, min_size=5, max_size=8))
 def test_conservation_in_the_chains_coin(native_market: LocalMarket, plans: list[Plan]) -> None:

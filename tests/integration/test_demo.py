@@ -124,7 +124,7 @@ def check_story(story: str) -> None:
     assert "to the unit" in story
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_two_demos_at_once_end_as_the_chain_says_and_clean_up() -> None:
     with demo() as in_token, demo("--native") as in_coin:
         token, native = in_token.result, in_coin.result

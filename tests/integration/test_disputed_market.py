@@ -54,7 +54,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_dispute_from_beginning_to_end(
     market: LocalMarket, arbiter_account: LocalAccount
 ) -> None:

@@ -66,7 +66,7 @@ def test_every_page_is_run() -> None:
     assert blocks("docs/protocol.md") == blocks("docs/runbook.md") == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_provider_buyer_and_auditor(token_market: LocalMarket, provider: User, buyer: User) -> None:
     for block in blocks("docs/provider.md"):
         if "unregister" not in block:
@@ -101,7 +101,7 @@ def test_provider_buyer_and_auditor(token_market: LocalMarket, provider: User, b
     assert provider.json("marketplace", "gpu", "show", "My-GPU")["listed"] is False
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 def test_operator(tmp_path: Path) -> None:
     node = Node(tmp_path)
     try:

@@ -31,7 +31,7 @@ def wait_until_settled(buyer: User, booking: str) -> Any:
     raise AssertionError(f"never settled: {shown}")
 
 
-@pytest.mark.timeout(250)
+@pytest.mark.timeout(900)
 def test_a_running_booking_is_extended_without_a_lost_second(
     token_market: LocalMarket, provider: User, buyer: User
 ) -> None:

@@ -20,7 +20,7 @@ def wait_until_settled(buyer: User, booking: str) -> str:
     raise AssertionError(f"never settled: {done.stdout}{done.stderr}")
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 def test_a_buyer_without_coin_books(token_market: LocalMarket, provider: User) -> None:
     gpu = provider.json(
         *("marketplace", "gpu", "register", "--name", "Gasless", "--memory", "24"),

@@ -49,7 +49,7 @@ def shell(command: str, bare: Path, user: User, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_guide_works_letter_for_letter(bare: Path, token_market: LocalMarket) -> None:
     user = token_market.user("newcomer")
     shell(GUIDE[0], bare, user)

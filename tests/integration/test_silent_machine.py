@@ -17,7 +17,7 @@ def wait_for(what: Callable[[], Any]) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_gpu_leaves_and_returns_with_its_machine(provider: User, buyer: User) -> None:
     gpu_id = provider.json(
         *("marketplace", "gpu", "register", "--name", "Comes-and-goes", "--memory", "24"),

@@ -80,7 +80,7 @@ def start(market: LocalMarket) -> Iterator[Callable[..., Replica]]:
         process.stop()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_who_is_left_pays_out_once(market: LocalMarket, start: Callable[..., Replica]) -> None:
     worker = start("worker", ready=f"working for {market.escrow} on chain")
     wait_for(worker.leads)

@@ -141,7 +141,7 @@ def cache_of(workshop: Workshop) -> Path:
     return workshop.folder / "unit" / CACHE / "cache" / "solidity-files-cache.json"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_what_forge_wrongly_kept_is_compiled_again(
     workshop: Workshop, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
