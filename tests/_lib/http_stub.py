@@ -1,8 +1,9 @@
 """An HTTP server whose answers are a function of what it is asked."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +13,8 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    pause_seconds: float = 0.0
+    """Before each byte of the body, which is sent byte by byte where there is any."""
 
 
 Respond = Callable[[str, str, bytes], Answer | None]
@@ -33,7 +36,13 @@ def serving(respond: Respond) -> Iterator[str]:
             for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer.body)
+            if not answer.pause_seconds:
+                self.wfile.write(answer.body)
+                return
+            with suppress(OSError):  # Whoever asked has gone.
+                for byte in answer.body:
+                    time.sleep(answer.pause_seconds)
+                    self.wfile.write(bytes([byte]))
 
         do_GET = do_POST = do_PUT = _answer  # noqa: N815  (the names that http.server calls)
 

@@ -9,11 +9,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from web3 import Web3
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import NODE_FAILURES, redact
+from aitbc.chain.node import NODE_FAILURES, reason
 from aitbc.errors import AitbcError, ChainError
 from aitbc.protocol.units import NATIVE_COIN, format_amount
 from aitbc.protocol.wire import Market
-from aitbc_coordinator import home, serve
+from aitbc_coordinator import home, nodes, serve
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.market.worth import why_not_counted
 from aitbc_coordinator.provision import NODE_HINT
@@ -48,7 +48,16 @@ def examine(settings: Settings) -> list[Finding]:
         ("relayer", lambda _: _relayer(escrow)),
         ("settling", lambda _: _settling(settings, market)),
     ]
-    return [_finding(part, look, settings) for part, look in looks]
+    return [*(_finding(part, look, settings) for part, look in looks), *_spare_nodes(settings)]
+
+
+def _spare_nodes(settings: Settings) -> list[Finding]:
+    """A note for each of several nodes that cannot be used: another one is."""
+    if len(settings.rpc_urls) == 1:
+        return []
+    hint = "correct or replace it in rpc_url"
+    found = nodes.troubles_of(settings.rpc_urls, settings.chain_id)
+    return [Finding("node", "note", trouble, hint) for trouble in found]
 
 
 def _finding(part: str, look: Look, settings: Settings) -> Finding:
@@ -56,9 +65,8 @@ def _finding(part: str, look: Look, settings: Settings) -> Finding:
         return look(settings)
     except AitbcError as error:
         return Finding(part, "failed", str(error), error.hint)
-    except NODE_FAILURES:
-        reason = f"the node at {redact(settings.rpc_url)} fails"
-        return Finding(part, "failed", reason, NODE_HINT)
+    except NODE_FAILURES as error:
+        return Finding(part, "failed", reason(error), NODE_HINT)
 
 
 def _keys(settings: Settings) -> Finding:
@@ -95,7 +103,7 @@ def _relayer(escrow: Escrow) -> Finding:
 
 
 def _settling(settings: Settings, market: Market) -> Finding:
-    reason = why_not_counted(settings, market.fee_bps)
-    if reason is not None:
-        return Finding("settling", "note", f"not counted: {reason}")
+    uncounted = why_not_counted(settings, market.fee_bps)
+    if uncounted is not None:
+        return Finding("settling", "note", f"not counted: {uncounted}")
     return Finding("settling", "ok", "a booking whose fee does not cover its gas is refused")

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from web3 import HTTPProvider, Web3
 
-from aitbc.chain.escrow import Escrow, open_escrow
-from aitbc.chain.node import NODE_FAILURES, REQUEST_TIMEOUT_SECONDS, redact
+from aitbc.chain.escrow import Escrow, checked_escrow
+from aitbc.chain.node import NODE_FAILURES, reason
 from aitbc.errors import ChainError, InvalidInput, UntrustedMarket
 from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.types import Address
-from aitbc_coordinator import home
+from aitbc_coordinator import home, nodes
 from aitbc_coordinator.market.worth import why_not_counted
+from aitbc_coordinator.settings import parts
 
 NODE_HINT = "start the node, or name another with --rpc or AITBC_COORDINATOR_RPC_URL"
 
@@ -148,30 +148,21 @@ def _open_own(deployment: Deployment, rpc_url: str | None, attester: str) -> Esc
     """The deployed escrow, which must be this attester's. Raises AitbcError."""
     if rpc_url is None:
         raise InvalidInput("say which node to use: --rpc URL")
-    chain_id = deployment.chain_id or _chain_id(rpc_url)
+    urls = parts(rpc_url)
     try:
+        chain_id = deployment.chain_id or nodes.chain_id_of(urls)
         domain = Domain(chain_id=chain_id, escrow=deployment.address)
-        escrow = open_escrow(rpc_url, domain, deployment.contract)
+        escrow = checked_escrow(nodes.connect(urls, chain_id), domain, deployment.contract)
         actual = escrow.parameters.attester
     except UntrustedMarket as error:
         raise ChainError(str(error), hint="check --escrow and --contract") from error
     except ChainError as error:
         raise ChainError(str(error), hint=NODE_HINT) from error
     except NODE_FAILURES as error:
-        raise ChainError(f"the node at {redact(rpc_url)} fails", hint=NODE_HINT) from error
+        raise ChainError(reason(error), hint=NODE_HINT) from error
     if actual != attester:
         raise ChainError(
             f"the escrow's attester is {actual}, this coordinator's is {attester}",
             hint=f"deploy an escrow for this one: {deploy_command(attester)}",
         )
     return escrow
-
-
-def _chain_id(rpc_url: str) -> int:
-    node = Web3(HTTPProvider(rpc_url, request_kwargs={"timeout": REQUEST_TIMEOUT_SECONDS}))
-    try:
-        return node.eth.chain_id
-    except NODE_FAILURES as error:
-        raise ChainError(
-            f"the node at {redact(rpc_url)} does not answer", hint=NODE_HINT
-        ) from error

@@ -12,14 +12,14 @@ import uvicorn
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from aitbc.chain.escrow import Escrow, open_escrow
-from aitbc.chain.node import NODE_FAILURES, redact
+from aitbc.chain.escrow import Escrow, checked_escrow
+from aitbc.chain.node import NODE_FAILURES, reason
 from aitbc.chain.token import payable_by
 from aitbc.errors import AitbcError, ChainError, InvalidInput, UntrustedMarket
 from aitbc.protocol.funding import RELAYABLE, PayBy
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.wire import Market
-from aitbc_coordinator import home, logs, metrics, migrations
+from aitbc_coordinator import home, logs, metrics, migrations, nodes
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.api.middleware import MAX_HEAD_BYTES
 from aitbc_coordinator.context import Attester, Context
@@ -85,7 +85,8 @@ def open_market(settings: Settings, attester: str) -> tuple[Escrow, Market]:
     """The escrow, checked, and the market that it makes. Raises AitbcError."""
     domain = Domain(chain_id=settings.chain_id, escrow=settings.escrow)
     try:
-        escrow = open_escrow(settings.rpc_url, domain, settings.contract)
+        web3 = nodes.connect(settings.rpc_urls, settings.chain_id)
+        escrow = checked_escrow(web3, domain, settings.contract)
         market = describe_market(settings, escrow)
     except UntrustedMarket as error:
         raise ChainError(
@@ -94,7 +95,7 @@ def open_market(settings: Settings, attester: str) -> tuple[Escrow, Market]:
     except ChainError as error:
         raise ChainError(str(error), hint=NODE_HINT) from error
     except NODE_FAILURES as error:
-        raise ChainError(f"the node at {redact(settings.rpc_url)} fails", hint=NODE_HINT) from error
+        raise ChainError(reason(error), hint=NODE_HINT) from error
     coin_price(settings, market.decimals)
     if market.attester != attester:
         raise ChainError(
@@ -246,6 +247,8 @@ def listen(settings: Settings) -> socket.socket:
 
 def _secrets(settings: Settings) -> list[str]:
     """Parts of the configured URLs that may be keys."""
-    parts = urlsplit(settings.rpc_url)
-    candidates = (parts.path, parts.query, database_url(settings).password)
+    candidates = [database_url(settings).password]
+    for url in settings.rpc_urls:
+        parts = urlsplit(url)
+        candidates += [parts.path, parts.query, parts.password]
     return [text for text in candidates if text and text != "/"]

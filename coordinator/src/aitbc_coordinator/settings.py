@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     """Empty: SQLite in the home. PostgreSQL: `postgresql+psycopg://user@host/name`."""
 
     rpc_url: str
-    """The node that is followed and settled through."""
+    """The node to follow and settle through; several with commas between, the best first."""
     public_rpc_url: str | None = None
     """A node that clients may use; not announced when empty."""
     chain_id: int
@@ -115,10 +115,22 @@ class Settings(BaseSettings):
     def _expand(cls, path: Path) -> Path:
         return path.expanduser()
 
+    @field_validator("rpc_url")
+    @classmethod
+    def _names_a_node(cls, text: str) -> str:
+        if not parts(text):
+            raise ValueError("name a node")
+        return text
+
+    @property
+    def rpc_urls(self) -> list[str]:
+        """The first one is preferred."""
+        return parts(self.rpc_url)
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, text: str) -> str:
-        for proxy in _parts(text):
+        for proxy in parts(text):
             try:
                 ip_network(proxy)
             except ValueError:
@@ -127,7 +139,7 @@ class Settings(BaseSettings):
 
     @property
     def proxies(self) -> list[str]:
-        return _parts(self.trusted_proxies)
+        return parts(self.trusted_proxies)
 
     @field_validator("coin_price")
     @classmethod
@@ -166,5 +178,6 @@ def config_path() -> Path:
     return home_path() / "config.toml"
 
 
-def _parts(text: str) -> list[str]:
+def parts(text: str) -> list[str]:
+    """What stands between commas."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -92,7 +92,7 @@ def test_without_a_fee_both_say_that_the_operator_pays(
 @pytest.mark.parametrize(
     ("settings", "part", "says"),
     [
-        ({"rpc_url": "http://u:hunter2@127.0.0.1:1/"}, "escrow", "does not answer"),
+        ({"rpc_url": "http://u:hunter2@127.0.0.1:1/"}, "escrow", "cannot be reached"),
         ({"escrow": str(Account.create().address)}, "escrow", "no contract"),
         ({"coin_price": "3000.0000001"}, "escrow", "has 7 decimals"),
         ({"passphrase_file": "/nowhere"}, "keys", "/nowhere"),
@@ -115,6 +115,18 @@ def test_what_is_wrong_is_named_beside_what_is_right(
     assert [name for name, one in found.items() if one["state"] == "failed"] == [part]
     assert says in found[part]["words"]
     assert found[part]["hint"]
+    assert "hunter2" not in json.dumps(found)
+
+
+def test_a_node_that_another_one_stands_in_for_is_a_note(
+    operator: Operator, node: Node, token: str
+) -> None:
+    configure(operator, node, token)
+    node.give_coin(relayer_of(operator), 10**18)
+    found = findings(operator, rpc_url=f"http://127.0.0.1:1/hunter2,{node.rpc_url}")
+    assert found["escrow"]["state"] == "ok"
+    assert found["node"]["state"] == "note"
+    assert "http://127.0.0.1:1 fails: it cannot be reached" in found["node"]["words"]
     assert "hunter2" not in json.dumps(found)
 
 

@@ -11,12 +11,13 @@ import pytest
 import structlog
 from escrow_world import World
 from sqlalchemy import text
+from web3 import Web3
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import connect
 from aitbc.errors import ChainError
 from aitbc_coordinator import logs
 from aitbc_coordinator.database import Database
+from aitbc_coordinator.nodes import Nodes
 from aitbc_coordinator.settlement.workers import Worker, Workers
 
 ALL_OK = {"node": "ok", "follower": "ok", "settler": "ok", "market": "ok"}
@@ -71,20 +72,20 @@ def test_the_threads_take_a_booking_from_funding_to_payout(world: World) -> None
 def test_a_node_that_is_down_is_named_without_the_key_in_its_url(
     world: World, log: StringIO
 ) -> None:
-    web3 = connect(world.context.settings.rpc_url, 31_337)
-    escrow = Escrow(web3, world.escrow.domain, "NativeEscrow")
     secret = "v3rys3cr3t"
-    web3.provider.endpoint_uri = f"http://127.0.0.1:1/{secret}"  # type: ignore[attr-defined]
+    web3 = Web3(Nodes([f"http://127.0.0.1:1/{secret}"], 31_337))
+    escrow = Escrow(web3, world.escrow.domain, "NativeEscrow")
     made = Workers(world.context, escrow, world.relayer_account)
     assert set(made.checks().values()) == {"its first pass is under way"}
     assert made._follow.run_once() is False
     assert made._settle.run_once() is False
     checks = made.checks()
     assert checks["node"] == checks["follower"]
-    assert "fails: ConnectionError" in checks["node"]
+    assert checks["node"] == "the node at http://127.0.0.1:1 fails: it cannot be reached"
+    assert made.alerts() == ["the node at http://127.0.0.1:1 is passed over: it cannot be reached"]
     assert secret not in json.dumps(checks) + log.getvalue()
 
-    web3.provider.endpoint_uri = world.context.settings.rpc_url  # type: ignore[attr-defined]
+    web3.provider = Nodes([world.context.settings.rpc_url], 31_337)
     made._follow.run_once()
     made._settle.run_once()
     made._market.run_once()
@@ -102,7 +103,7 @@ def test_a_defect_is_logged_with_its_traceback_and_reported_until_a_pass_succeed
             raise outcome
         return True
 
-    worker = Worker("settler", step, 1.0, "http://node")
+    worker = Worker("settler", step, 1.0)
     assert worker.run_once() is False
     assert worker.status == "a defect stops it: ZeroDivisionError, see the log"
     entry = entries(log)[-1]
@@ -116,7 +117,7 @@ def test_what_a_person_can_mend_is_reported_with_what_to_do(log: StringIO) -> No
     def step() -> bool:
         raise ChainError("the relayer has too little coin", hint="send it some")
 
-    worker = Worker("settler", step, 1.0, "http://node")
+    worker = Worker("settler", step, 1.0)
     worker.run_once()
     assert worker.status == "the relayer has too little coin; send it some"
     assert entries(log)[-1]["reason"] == worker.status
@@ -131,7 +132,7 @@ def test_a_failing_step_is_repeated_and_a_thread_stops_when_told() -> None:
             raise ValueError("once")
         return len(calls) < 5
 
-    worker = Worker("follower", step, 0.01, "http://node")
+    worker = Worker("follower", step, 0.01)
     worker.start()
     wait_until(lambda: len(calls) > 6)
     worker.ask_to_stop()

@@ -222,7 +222,12 @@ def open_escrow(rpc_url: str, domain: Domain, contract: EscrowName) -> Escrow:
     Raises ChainError for a node that is down or on another chain, UntrustedMarket for an address
     that does not carry the shipped contract.
     """
-    escrow = Escrow(connect(rpc_url, domain.chain_id), domain, contract)
+    return checked_escrow(connect(rpc_url, domain.chain_id), domain, contract)
+
+
+def checked_escrow(web3: Web3, domain: Domain, contract: EscrowName) -> Escrow:
+    """An escrow on a chain that is connected to. Raises as `open_escrow` does."""
+    escrow = Escrow(web3, domain, contract)
     with node_call("the escrow's code was read"):
         escrow.check_code()
     return escrow

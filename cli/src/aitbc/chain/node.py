@@ -15,6 +15,10 @@ NODE_FAILURES = (requests.RequestException, Web3Exception, OSError, ValueError)
 """What web3 raises when a node is down, hangs, or answers nonsense."""
 
 
+class NodeFailed(Web3Exception):
+    """A node did not answer. Says why, and shows no URL's key."""
+
+
 @contextmanager
 def node_call(what: str, *, hint: str | None = None) -> Iterator[None]:
     """Around calls of a node: its failure becomes a ChainError that shows no URL.

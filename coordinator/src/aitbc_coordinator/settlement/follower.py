@@ -14,11 +14,12 @@ from web3.exceptions import BlockNotFound
 from web3.types import BlockIdentifier
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import NODE_FAILURES, node_call
-from aitbc.errors import ChainError
+from aitbc.chain.node import NODE_FAILURES, NodeFailed, node_call
 from aitbc.protocol.events import BookingEvent, EscrowEvent, Funded
+from aitbc_coordinator import nodes
 from aitbc_coordinator.cursor import ChainCursor
 from aitbc_coordinator.database import Database
+from aitbc_coordinator.nodes import Unsuited
 from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement import projection, repository
 
@@ -51,13 +52,17 @@ class Follower:
     def step(self) -> bool:
         """Follow one range of blocks, or rewind. Returns whether there is more to do at once.
 
-        Raises ChainError when the node fails or is behind what was followed already.
+        One endpoint answers all of it. Raises ChainError when the node fails or is behind what was
+        followed already, and no other one does better.
         """
+        return nodes.consistently(self._escrow.web3, self._step)
+
+    def _step(self) -> bool:
         with self._database.read() as session:
             cursor = repository.cursor(session)
         target = self._head() - self._confirmations
         if cursor is not None and target < cursor.block_number:
-            raise ChainError(
+            raise Unsuited(
                 f"the node's last confirmed block is {target}, "
                 f"and block {cursor.block_number} was followed already",
                 hint="it is syncing, or was rolled back: waiting for it to catch up",
@@ -132,8 +137,10 @@ class Follower:
             events = self._escrow.events(first, last)
         except NODE_FAILURES as error:
             if first == last:
-                raise ChainError(f"the node fails to give the logs of block {first}") from error
+                raise Unsuited(f"the node fails to give the logs of block {first}") from error
             self._chunk = (last - first + 1) // 2
+            if isinstance(error, NodeFailed):
+                raise
             _log.warning("range refused", first=first, last=last, reason=type(error).__name__)
             return None
         self._chunk = min(LARGEST_CHUNK, self._chunk + max(1, self._chunk // 10))

@@ -11,8 +11,9 @@ from sqlalchemy.exc import OperationalError
 from web3.exceptions import Web3Exception
 
 from aitbc.chain.escrow import Escrow
-from aitbc.chain.node import redact
+from aitbc.chain.node import NodeFailed, reason
 from aitbc.errors import AitbcError
+from aitbc_coordinator import nodes
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.market import hours
@@ -32,16 +33,13 @@ _log = structlog.get_logger(__name__)
 class Worker:
     """Repeats a step. A step that fails is logged, reported, and tried again, ever more slowly."""
 
-    def __init__(
-        self, name: str, step: Callable[[], bool], pause_seconds: float, rpc_url: str
-    ) -> None:
+    def __init__(self, name: str, step: Callable[[], bool], pause_seconds: float) -> None:
         """`step` does one piece of work, and returns whether there is more to do at once."""
         self.status = "its first pass is under way"
         self.node_status = self.status
         self._name = name
         self._step = step
         self._pause_seconds = pause_seconds
-        self._node = redact(rpc_url)
         self._failures = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -70,8 +68,7 @@ class Worker:
 
     def _report(self, error: Exception) -> None:
         if isinstance(error, NODE_DOWN):
-            # The error's own text may hold the node's URL, and with it a key.
-            self.node_status = f"the node at {self._node} fails: {type(error).__name__}"
+            self.node_status = _without_a_key(error)
             self.status = self.node_status
             _log.warning("pass failed", worker=self._name, reason=self.status)
         elif isinstance(error, AitbcError):
@@ -92,6 +89,11 @@ class Worker:
             self._stopping.wait(min(pause, max(self._pause_seconds, LONGEST_PAUSE_SECONDS)))
 
 
+def _without_a_key(error: Exception) -> str:
+    """A node's failure; what is not ours may hold its URL, and with it a key."""
+    return reason(error) if isinstance(error, NodeFailed) else f"it fails: {type(error).__name__}"
+
+
 class Workers:
     """A running coordinator's background work: done while it leads, else by another one."""
 
@@ -100,6 +102,7 @@ class Workers:
         follower = Follower(context.database, escrow, settings)
         settler = Settler(context, escrow, Relayer(context, escrow, relayer))
         self._settler = settler
+        self._web3 = escrow.web3
         self.fundings = settler.fundings
         self._leadership = Leadership(context.database)
         self._alerts: list[str] = []
@@ -111,7 +114,7 @@ class Workers:
         def settle() -> bool:
             self._look_for_alerts()
             if lead():
-                settler.step()
+                nodes.consistently(escrow.web3, settler.step)
             return False
 
         def record_hour() -> bool:
@@ -119,9 +122,9 @@ class Workers:
                 hours.record(context)
             return False
 
-        self._follow = Worker("follower", follow, settings.poll_seconds, settings.rpc_url)
-        self._settle = Worker("settler", settle, settings.poll_seconds, settings.rpc_url)
-        self._market = Worker("market", record_hour, settings.poll_seconds, settings.rpc_url)
+        self._follow = Worker("follower", follow, settings.poll_seconds)
+        self._settle = Worker("settler", settle, settings.poll_seconds)
+        self._market = Worker("market", record_hour, settings.poll_seconds)
         self._workers = (self._follow, self._settle, self._market)
 
     def start(self) -> None:
@@ -150,8 +153,11 @@ class Workers:
         return self._leadership.leads
 
     def alerts(self) -> list[str]:
-        """What needs a person while everything else goes on, by the last pass of the settler."""
-        return self._alerts
+        """What needs a person while everything else goes on: bookings, and nodes passed over.
+
+        Of bookings by the last pass of the settler.
+        """
+        return self._alerts + nodes.troubles(self._web3)
 
     def _look_for_alerts(self) -> None:
         found = [
