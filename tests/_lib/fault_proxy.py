@@ -31,6 +31,7 @@ class Fault(Enum):
     ANOTHER_CHAIN = "another chain's id"
     NO_LOGS = "no log at all"
     BEHIND = "an old head"
+    FORKED = "blocks that nobody else has"
 
 
 @dataclass
@@ -78,6 +79,8 @@ class FaultProxy:
             answer["result"] = []
         if fault is Fault.BEHIND and method == "eth_blockNumber":
             answer["result"] = hex(max(0, int(answer["result"], 16) - self.behind_by))
+        if fault is Fault.FORKED and method == "eth_getBlockByNumber":
+            answer["result"]["hash"] = "0x" + answer["result"]["hash"][:1:-1]
         return answer
 
 

@@ -22,6 +22,11 @@ class ChainCursor(SQLModel, table=True):
     block_timestamp: int = Field(sa_type=BigInteger)
     gas_price: int = Field(sa_type=AmountColumn)
     """Wei for a unit of gas: the block's base fee, and the tip that the node then suggested."""
+    final_number: int | None = Field(default=None, sa_type=BigInteger)
+    """The highest block that was final by then: the follower takes nothing back below it."""
+    final_hash: str | None = None
+    halted: str | None = None
+    """Why the follower stopped: what is final was replaced. Nothing is settled meanwhile."""
 
 
 class Seen(NamedTuple):

@@ -4,7 +4,7 @@ import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -79,6 +79,12 @@ class Settings(BaseSettings):
 
     confirmations: int = Field(2, ge=0, le=1000)
     """Blocks on top of a block before its events count."""
+    finality: Literal["confirmations", "safe", "finalized"] = "confirmations"
+    """How it is decided which blocks count: by `confirmations`, or by this tag of the node."""
+    finality_blocks: int = Field(128, ge=0, le=100_000)
+    """With `confirmations`: how many counted blocks a reorg may replace; a deeper one stops it."""
+    check_logs: bool = True
+    """Look by header and receipts, block by block, whether the node leaves out logs."""
     poll_seconds: float = Field(1.0, gt=0)
     """Pause between two looks at the chain."""
     quote_seconds: int = Field(60, ge=2, le=3600)

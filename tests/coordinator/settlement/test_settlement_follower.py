@@ -12,6 +12,7 @@ from aitbc_coordinator.cursor import gas_price
 from aitbc_coordinator.settlement import follower, models, repository
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.models import RelayState
+from aitbc_coordinator.settlement.witness import Witness
 
 
 def test_a_funding_that_a_reorg_takes_back_unconfirmed_never_shows(
@@ -191,6 +192,7 @@ def without_fundings(world: World, patch: pytest.MonkeyPatch) -> None:
         return [event for event in honest(first, last) if not isinstance(event, Funded)]
 
     patch.setattr(world.escrow, "events", lagging)
+    patch.setattr(Witness, "check", lambda *_: None)
 
 
 def test_a_funding_that_the_node_left_out_is_looked_up_later(

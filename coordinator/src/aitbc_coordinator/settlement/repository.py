@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
 from aitbc_coordinator.cursor import ChainCursor
@@ -27,7 +27,14 @@ def lock_cursor(session: Session) -> None:
 
 def move_cursor(session: Session, cursor: ChainCursor) -> None:
     session.merge(ChainBlock(number=cursor.block_number, hash=cursor.block_hash))
+    if cursor.final_number is not None and cursor.final_hash is not None:
+        session.merge(ChainBlock(number=cursor.final_number, hash=cursor.final_hash))
     session.merge(cursor)
+
+
+def halt(session: Session, reason: str | None) -> None:
+    """Say why the follower stopped; None: it goes on."""
+    session.exec(update(ChainCursor).values(halted=reason))
 
 
 def forget_cursor(session: Session) -> None:

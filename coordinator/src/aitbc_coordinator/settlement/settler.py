@@ -11,10 +11,12 @@ from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError
 
 from aitbc.chain.escrow import Escrow
+from aitbc.errors import ChainError
 from aitbc.protocol.messages import Completion, SettleEach, SettleMany
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
-from aitbc_coordinator.settlement import attestations, outbox
+from aitbc_coordinator.nodes import Unsuited
+from aitbc_coordinator.settlement import attestations, outbox, repository
 from aitbc_coordinator.settlement.fundings import Fundings
 from aitbc_coordinator.settlement.models import Attestation, AttestationKind, Booking
 from aitbc_coordinator.settlement.relayer import MAX_IN_FLIGHT, Relayer
@@ -49,7 +51,11 @@ class Settler:
         self.fundings = Fundings(context, escrow, relayer)
 
     def step(self) -> None:
-        """All steps once. Raises ChainError when the node fails or refuses."""
+        """All steps once. Raises ChainError when the node fails or refuses, or nothing may go on.
+
+        None of them is done with a node that has not seen what was followed.
+        """
+        self._check_projection()
         self.attest()
         self._relayer.observe()
         self.reconcile()
@@ -60,6 +66,21 @@ class Settler:
         self._relayer.broadcast()
         if self.fundings.send():
             self._relayer.broadcast()
+
+    def _check_projection(self) -> None:
+        with self._database.read() as session:
+            cursor = repository.cursor(session)
+        if cursor is None:
+            return
+        if cursor.halted is not None:
+            raise ChainError(
+                f"nothing is attested or sent while the follower is stopped: {cursor.halted}"
+            )
+        head = int(self._escrow.web3.eth.block_number)
+        if head < cursor.block_number:
+            raise Unsuited(
+                f"the node is at block {head}, and block {cursor.block_number} was followed already"
+            )
 
     def attest(self) -> None:
         """Attest every booking that is due, each in a transaction of its own."""

@@ -10,10 +10,12 @@ from web3 import Web3
 
 from aitbc.chain.escrow import Escrow
 from aitbc.chain.node import NODE_FAILURES
+from aitbc.errors import ChainError
 from aitbc.protocol.worth import SETTLE_GAS
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.settlement import outbox, repository
+from aitbc_coordinator.settlement.finality import Finality
 
 MOST_COUNTED = 1000
 """More bookings that need a person are not counted."""
@@ -38,6 +40,7 @@ class Watch(Collector):
         """`checks` gives, by part, `ok` or why not."""
         self._context = context
         self._eth = escrow.web3.eth
+        self._finality = Finality(escrow.web3, context.settings)
         self._relayer = Web3.to_checksum_address(relayer)
         self._checks = checks
         self._leads = leads
@@ -52,7 +55,7 @@ class Watch(Collector):
         )
         for what, read, failures in (
             ("database", self._database, (SQLAlchemyError,)),
-            ("node", self._node, NODE_FAILURES),
+            ("node", self._node, (ChainError, *NODE_FAILURES)),
         ):
             try:
                 found = list(read())
@@ -90,7 +93,7 @@ class Watch(Collector):
 
     def _node(self) -> Iterator[GaugeMetricFamily]:
         settings = self._context.settings
-        head = int(self._eth.block_number)
+        target = self._finality.target()
         balance = int(self._eth.get_balance(self._relayer))
         with self._context.database.read() as session:
             cursor = repository.cursor(session)
@@ -99,7 +102,7 @@ class Watch(Collector):
             (
                 "aitbc_follower_lag_blocks",
                 "Confirmed blocks that were not followed yet.",
-                max(0, head - settings.confirmations - followed),
+                max(0, target - followed),
             ),
             ("aitbc_relayer_balance", "Coin that the relayer has.", balance / WEI),
             (
