@@ -4,8 +4,8 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Dialect, Engine, String, create_engine, event
 from sqlalchemy.types import TypeDecorator
@@ -40,6 +40,16 @@ class AmountColumn(TypeDecorator[int]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
         del dialect
         return None if value is None else int(value)
+
+
+class Transactions(Protocol):
+    """What a part needs that reads, and writes as a whole or not at all."""
+
+    def read(self) -> AbstractContextManager[Session]:
+        """A transaction that writes nothing."""
+
+    def transact(self, work: Callable[[Session], Result]) -> Result:
+        """The result of `work`, run as a whole or not at all."""
 
 
 class Database:

@@ -151,6 +151,34 @@ def migrate() -> None:
 
 
 @app.command()
+def rebuild(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)
+    ] = False,
+) -> None:
+    """Read the escrow's whole history anew, and replace what was followed of it, or change nothing.
+
+    Every coordinator of the database must be stopped. What the chain does not say is kept.
+    """
+    from aitbc_coordinator import home
+    from aitbc_coordinator import rebuild as rebuilding
+
+    found = rebuilding.rebuild(home.load_settings())
+    if as_json:
+        typer.echo(json.dumps(found._asdict()))
+        return
+    reach = "no block yet" if found.last_block is None else f"up to block {found.last_block}"
+    typer.echo(f"followed {found.events} events of {found.bookings} bookings, {reach}")
+    if found.changed == 0:
+        typer.echo("every booking is as it was")
+        return
+    typer.echo(f"{found.changed} bookings are not as they were: {', '.join(found.named)}")
+    if found.changed > len(found.named):
+        typer.echo(f"and {found.changed - len(found.named)} more")
+
+
+@app.command()
 def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="0 picks a free port.", show_default=False)

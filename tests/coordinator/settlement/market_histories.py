@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from settling import projected
 from signed import listing, quote_request, unlisting
 from sqlmodel import select
 from web3.exceptions import ContractLogicError
@@ -32,6 +33,7 @@ from aitbc.protocol.states import EscrowState
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.market import repository as market
 from aitbc_coordinator.market.models import Reservation
+from aitbc_coordinator.rebuild import rebuild_projection
 from aitbc_coordinator.settlement import repository
 
 MOST_GPUS = 3
@@ -235,6 +237,18 @@ class MarketHistory(RuleBasedStateMachine):
         if depth <= height - self._first_block:
             self.world.node.call("anvil_reorg", depth, [])
             self.world.node.mine(at=before + 1)
+
+    @rule()
+    def rebuild(self) -> None:
+        """What was followed follows from the chain alone, but for what reorgs made it refuse."""
+        self.follow()
+        database, settings = self.world.context.database, self.world.context.settings
+        before = projected(database)
+        rebuilt = rebuild_projection(database, self.world.escrow, settings)
+        if not any(offer.refused for offer in self.truth.offers):
+            assert rebuilt.changed == 0
+            assert projected(database) == before
+        self._look_at_the_chain()
 
     # What must hold
 

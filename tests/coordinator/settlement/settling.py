@@ -1,10 +1,14 @@
 """Steps that several tests of settlement share."""
 
+from typing import Any
+
 from escrow_world import World, event_names
 from sqlmodel import select
 
 from aitbc.protocol.messages import Terms
-from aitbc_coordinator.settlement import models
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.market.models import Delivery
+from aitbc_coordinator.settlement import models, repository
 from aitbc_coordinator.settlement.models import RelayState
 
 
@@ -48,6 +52,22 @@ def book_each(world: World, count: int) -> list[Terms]:
     world.pass_allowance(booked[-1])
     world.restart().follow()
     return booked
+
+
+def projected(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """All that was followed of the chain, by table."""
+    tables = (models.ChainEvent, models.Booking, Delivery)
+    with database.read() as session:
+        rows: dict[str, list[tuple[Any, ...]]] = {
+            str(table.__tablename__): sorted(
+                (tuple(row.model_dump().values()) for row in session.exec(select(table)).all()),
+                key=str,
+            )
+            for table in tables
+        }
+        cursor = repository.cursor(session)
+    assert cursor is not None
+    return rows | {"cursor": [(cursor.block_number, cursor.block_hash)]}
 
 
 def persist_only(world: World) -> None:

@@ -158,6 +158,17 @@ def delete_reservation(session: Session, reservation: Reservation) -> None:
     session.flush()
 
 
+def delete_reservations(session: Session) -> None:
+    session.exec(delete(Reservation))
+
+
+def quotes_held(session: Session, chain_time: int) -> Sequence[Quote]:
+    """The quotes that GPUs are held for and nobody has funded."""
+    held = (col(Reservation.held_until).is_not(None), not_lapsed(chain_time))
+    query = select(Quote).join(Reservation, col(Reservation.quote_id) == col(Quote.id))
+    return session.exec(query.where(*held)).all()
+
+
 def delete_lapsed(session: Session, gpu_ids: Sequence[str], chain_time: int) -> None:
     """Free what was held for quotes that can never be funded any more."""
     session.connection().execute(_DELETE_LAPSED, {"gpu_ids": gpu_ids, "chain_time": chain_time})

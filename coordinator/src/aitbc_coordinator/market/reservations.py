@@ -1,5 +1,7 @@
 """What becomes of a quoted GPU when the chain speaks. Called while its events are followed."""
 
+from collections.abc import Sequence
+
 from sqlmodel import Session
 
 from aitbc_coordinator.cursor import chain_time
@@ -57,6 +59,18 @@ def release(session: Session, booking_id: str, *, at: int | None = None) -> None
     closed_at = chain_time(session) if at is None else at
     if closed_at > quote.starts_at:
         repository.idle_from(session, quote.gpu_id, min(closed_at, quote.ends_at))
+
+
+def set_aside(session: Session) -> Sequence[Quote]:
+    """Free all GPUs. Returns the quotes of those that were held until somebody pays."""
+    quotes = repository.quotes_held(session, chain_time(session))
+    repository.delete_reservations(session)
+    return quotes
+
+
+def hold_again(session: Session, quote: Quote) -> None:
+    """Hold what a quote offers until its `fund_by`, unless its GPU was taken meanwhile."""
+    _reserve(session, quote, held_until=quote.fund_by)
 
 
 def _reserve(session: Session, quote: Quote, held_until: int | None) -> bool:

@@ -136,6 +136,10 @@ def forget(session: Session, booking_id: str) -> None:
     session.exec(delete(Delivery).where(col(Delivery.booking_id) == booking_id))
 
 
+def forget_all(session: Session) -> None:
+    session.exec(delete(Delivery))
+
+
 def reported_uuid(telemetry: str) -> str:
     """The UUID in a heartbeat's telemetry; empty where there is none."""
     try:

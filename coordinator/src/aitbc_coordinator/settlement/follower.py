@@ -27,7 +27,7 @@ from aitbc.errors import ChainError
 from aitbc.protocol.events import BookingEvent, EscrowEvent, Funded
 from aitbc_coordinator import nodes
 from aitbc_coordinator.cursor import ChainCursor
-from aitbc_coordinator.database import Database
+from aitbc_coordinator.database import Transactions
 from aitbc_coordinator.nodes import Unsuited
 from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement import projection, repository
@@ -59,7 +59,7 @@ class Block(NamedTuple):
 class Follower:
     """One escrow's follower. `step` is safe to call from one thread at a time."""
 
-    def __init__(self, database: Database, escrow: Escrow, settings: Settings) -> None:
+    def __init__(self, database: Transactions, escrow: Escrow, settings: Settings) -> None:
         self._database = database
         self._escrow = escrow
         self._finality = Finality(escrow.web3, settings)

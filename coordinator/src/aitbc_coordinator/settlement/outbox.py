@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import and_, delete, exists, func, or_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, update
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.states import ARBITER_WINDOW
@@ -13,6 +13,7 @@ from aitbc_coordinator.settlement.models import (
     AttestationKind,
     Booking,
     BookingState,
+    ChainEvent,
     Receipt,
     RelayState,
     RelayTransaction,
@@ -71,6 +72,16 @@ def delete_claim(session: Session, booking_id: str) -> None:
         delete(Attestation).where(
             col(Attestation.booking_id) == booking_id,
             col(Attestation.kind) == AttestationKind.CLAIM,
+        )
+    )
+
+
+def delete_claims_except(session: Session, booking_ids: Select[tuple[str]]) -> None:
+    """Keep the claims of these bookings alone, whose disputes are what they were."""
+    session.exec(
+        delete(Attestation).where(
+            col(Attestation.kind) == AttestationKind.CLAIM,
+            col(Attestation.booking_id).not_in(booking_ids),
         )
     )
 
@@ -230,17 +241,16 @@ def mark_settled(session: Session) -> None:
     session.flush()
 
 
-def reopen(session: Session, booking_ids: Iterable[str]) -> None:
-    """A reorg took the closing of bookings back."""
+def reopen(session: Session, booking_ids: Iterable[str] | None = None) -> None:
+    """The closing of bookings was taken back: of these, or of whichever."""
     closed = exists().where(
         col(Booking.id) == col(Attestation.booking_id),
         col(Booking.state) == BookingState.CLOSED,
     )
-    session.exec(
-        update(Attestation)
-        .where(col(Attestation.booking_id).in_(list(booking_ids)), ~closed)
-        .values(settled=False)
-    )
+    reopened = update(Attestation).where(col(Attestation.settled), ~closed)
+    if booking_ids is not None:
+        reopened = reopened.where(col(Attestation.booking_id).in_(list(booking_ids)))
+    session.exec(reopened.values(settled=False))
 
 
 def release_spent(session: Session) -> None:
@@ -375,8 +385,17 @@ def unmine(session: Session, transactions: Iterable[RelayTransaction]) -> None:
 
 def unmine_above(session: Session, number: int) -> None:
     """Take back what was mined above a block, and what that had replaced."""
-    mined = select(RelayTransaction).where(col(RelayTransaction.mined_block) > number)
-    for transaction in session.exec(mined).all():
+    _unmine_where(session, col(RelayTransaction.mined_block) > number)
+
+
+def unmine_without_event(session: Session) -> None:
+    """Take back what was mined, by what was known, and left no event: look for it again."""
+    eventless = col(RelayTransaction.tx_hash).not_in(select(col(ChainEvent.tx_hash)))
+    _unmine_where(session, and_(col(RelayTransaction.mined_block).is_not(None), eventless))
+
+
+def _unmine_where(session: Session, condition: ColumnElement[bool]) -> None:
+    for transaction in session.exec(select(RelayTransaction).where(condition)).all():
         of_its_nonce = select(RelayTransaction).where(
             col(RelayTransaction.sender) == transaction.sender,
             col(RelayTransaction.nonce) == transaction.nonce,

@@ -41,6 +41,12 @@ def forget_cursor(session: Session) -> None:
     session.exec(delete(ChainCursor))
 
 
+def forget_chain(session: Session) -> None:
+    """Delete all that the chain says."""
+    for projected in (ChainCursor, ChainBlock, ChainEvent, Booking):
+        session.exec(delete(projected))
+
+
 def prune_blocks(session: Session, below: int) -> None:
     session.exec(delete(ChainBlock).where(col(ChainBlock.number) < below))
 

@@ -82,12 +82,15 @@ class Watch(Collector):
             waiting, oldest = outbox.waiting(session, claimable_after)
             stuck = outbox.stuck(session, claimable_after, MOST_COUNTED)
             left = outbox.left_to_reclaim(session, claimable_after, MOST_COUNTED)
+            cursor = repository.cursor(session)
+        is_halted = cursor is not None and cursor.halted is not None
         age = 0 if oldest is None else max(0, context.now() - oldest)
         for name, documentation, value in (
             ("aitbc_outbox_bookings", "Attested bookings that wait to be settled.", waiting),
             ("aitbc_outbox_age_seconds", "Since the first of them ended.", age),
             ("aitbc_stuck_bookings", "Bookings that could not be settled.", len(stuck)),
             ("aitbc_unclaimed_bookings", "Bookings open past their claim window.", len(left)),
+            ("aitbc_chain_replaced", "1 where all stops: what was final is not.", is_halted),
         ):
             yield GaugeMetricFamily(name, documentation, value)
 
