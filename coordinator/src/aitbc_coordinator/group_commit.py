@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from aitbc_coordinator.errors import Contended
+from aitbc_coordinator.fault_points import FaultPoint, reach
 
 MOST_UNITS = 32
 """In one transaction."""
@@ -139,6 +140,8 @@ class GroupCommit:
                     # Others wait for what a group has locked: it must not wait for them in turn.
                     connection.execute(_BRIEFLY)
                 outcomes += [_attempt(connection, unit.work) for unit in units]
+                reach(FaultPoint.GROUP_WRITING)
+            reach(FaultPoint.GROUP_WRITTEN)
         except Exception as error:
             outcomes = [_Failed(error)] * len(units)
         told = zip(units, outcomes, strict=True)

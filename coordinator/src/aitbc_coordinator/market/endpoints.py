@@ -13,6 +13,7 @@ from aitbc_coordinator.api.dependencies import ContextDependency, GpuId, QuoteId
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.api.quick_route import QuickRoute
 from aitbc_coordinator.cursor import last_seen
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import examples, hours, listings, quotes, search, views, worth
 from aitbc_coordinator.market.filters import SearchQuery
 
@@ -90,9 +91,12 @@ def register_gpu(signed: ListingBody, context: ContextDependency, response: Resp
 
     def work(session: Session) -> tuple[wire.Gpu, bool]:
         gpu, created = listings.register(context, session, signed)
-        return views.gpu_view(context, session, gpu), created
+        view = views.gpu_view(context, session, gpu)
+        reach(FaultPoint.LISTING_WRITING)
+        return view, created
 
     gpu, created = context.database.transact(work)
+    reach(FaultPoint.LISTING_WRITTEN)
     return _made(response, gpu, created=created)
 
 
@@ -117,9 +121,13 @@ def update_gpu(gpu_id: GpuId, signed: ListingBody, context: ContextDependency) -
 
     def work(session: Session) -> wire.Gpu:
         gpu = listings.update(context, session, gpu_id, signed)
-        return views.gpu_view(context, session, gpu)
+        view = views.gpu_view(context, session, gpu)
+        reach(FaultPoint.UPDATE_WRITING)
+        return view
 
-    return context.database.transact(work)
+    view = context.database.transact(work)
+    reach(FaultPoint.UPDATE_WRITTEN)
+    return view
 
 
 @router.post(
@@ -134,9 +142,13 @@ def unlist_gpu(gpu_id: GpuId, signed: UnlistingBody, context: ContextDependency)
 
     def work(session: Session) -> wire.Gpu:
         gpu = listings.unlist(context, session, gpu_id, signed)
-        return views.gpu_view(context, session, gpu)
+        view = views.gpu_view(context, session, gpu)
+        reach(FaultPoint.UNLISTING_WRITING)
+        return view
 
-    return context.database.transact(work)
+    view = context.database.transact(work)
+    reach(FaultPoint.UNLISTING_WRITTEN)
+    return view
 
 
 @router.get("/gpus", summary="Search GPUs", responses=declare({422: ("invalid-where",)}))
@@ -213,12 +225,15 @@ async def make_quote(
     """
 
     def work(session: Session) -> tuple[wire.SignedQuotes, bool]:
-        return quotes.make(context, session, signed)
+        answer = quotes.make(context, session, signed)
+        reach(FaultPoint.QUOTE_WRITING)
+        return answer
 
     try:
         made, created = await context.database.write(work)
     except IntegrityError as error:
         raise quotes.taken(signed.request.gpu_id) from error
+    reach(FaultPoint.QUOTE_WRITTEN)
     return _made(response, made, created=created)
 
 

@@ -17,6 +17,7 @@ from aitbc.protocol.types import Timestamp
 from aitbc.protocol.units import SECONDS_PER_HOUR
 from aitbc_coordinator import paging
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import repository
 from aitbc_coordinator.market.models import RegionHour
 from aitbc_coordinator.market.regions import require_region
@@ -58,8 +59,10 @@ def record(context: Context) -> None:
         # Read again: whoever was quicker makes the insertion fail, and this begin anew.
         for region, last in newest(session, set(REGIONS)).items():
             _record(session, region, last, starts_at, counts.get(region, (0, 0)))
+        reach(FaultPoint.HOUR_WRITING)
 
     context.database.transact(work)
+    reach(FaultPoint.HOUR_WRITTEN)
 
 
 def newest(session: Session, regions: set[str]) -> dict[str, MarketHour]:

@@ -11,6 +11,7 @@ from sqlmodel import SQLModel
 from aitbc.errors import AitbcError
 from aitbc_coordinator import cursor
 from aitbc_coordinator.database import Database
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import models as market_models
 from aitbc_coordinator.settlement import models as settlement_models
 
@@ -43,3 +44,5 @@ def upgrade(database: Database) -> None:
                 f"the database's schema is not one that this program knows: {error}",
                 hint="it was made by a newer version: upgrade aitbc-coordinator",
             ) from error
+        reach(FaultPoint.MIGRATION_WRITING)
+    reach(FaultPoint.MIGRATION_WRITTEN)

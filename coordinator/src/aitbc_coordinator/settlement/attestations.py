@@ -8,6 +8,7 @@ from aitbc.protocol.messages import Completion, Heartbeat, Message, Receipt, Ses
 from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant, meter
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.settlement import heartbeats, outbox, repository
 from aitbc_coordinator.settlement.models import (
     Attestation,
@@ -66,6 +67,7 @@ def attest(context: Context, session: Session, booking_id: str) -> None:
     )
     if evidence.earned or kind is AttestationKind.CLAIM:
         heartbeats.issue_receipt(context, session, booking, evidence.used_seconds, evidence.earned)
+    reach(FaultPoint.ATTESTATION_WRITING)
 
 
 def _evidence(session: Session, booking: Booking) -> Evidence:

@@ -10,6 +10,7 @@ from aitbc.protocol import wire
 from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGrant
 from aitbc_coordinator.api.dependencies import BookingId, ContextDependency, GpuId
 from aitbc_coordinator.api.problems import declare
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.settlement import bookings, examples, gpus, heartbeats, presences
 from aitbc_coordinator.settlement.filters import BookingQuery
 
@@ -76,8 +77,10 @@ def grant_session(signed: GrantBody, context: ContextDependency) -> SignedSessio
 
     def work(session: Session) -> None:
         heartbeats.grant_session(context, session, signed)
+        reach(FaultPoint.SESSION_WRITING)
 
     context.database.transact(work)
+    reach(FaultPoint.SESSION_WRITTEN)
     return signed
 
 
@@ -101,9 +104,13 @@ def post_heartbeat(signed: HeartbeatBody, context: ContextDependency) -> wire.He
     """
 
     def work(session: Session) -> wire.HeartbeatAnswer:
-        return heartbeats.accept(context, session, signed)
+        answer = heartbeats.accept(context, session, signed)
+        reach(FaultPoint.HEARTBEAT_WRITING)
+        return answer
 
-    return context.database.transact(work)
+    answer = context.database.transact(work)
+    reach(FaultPoint.HEARTBEAT_WRITTEN)
+    return answer
 
 
 @router.post(
@@ -120,9 +127,13 @@ def post_presence(signed: PresenceBody, context: ContextDependency) -> wire.Pres
     """
 
     def work(session: Session) -> wire.PresenceAnswer:
-        return presences.accept(context, session, signed)
+        answer = presences.accept(context, session, signed)
+        reach(FaultPoint.PRESENCE_WRITING)
+        return answer
 
-    return context.database.transact(work)
+    answer = context.database.transact(work)
+    reach(FaultPoint.PRESENCE_WRITTEN)
+    return answer
 
 
 @router.get(

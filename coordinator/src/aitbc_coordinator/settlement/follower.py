@@ -28,6 +28,7 @@ from aitbc.protocol.events import BookingEvent, EscrowEvent, Funded
 from aitbc_coordinator import nodes
 from aitbc_coordinator.cursor import ChainCursor
 from aitbc_coordinator.database import Transactions
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.nodes import Unsuited
 from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement import projection, repository
@@ -117,6 +118,7 @@ class Follower:
             return False
         if not self._is_complete(first, tip, events):
             return True
+        reach(FaultPoint.FOLLOWER_READ)
         self._store(cursor, moved, fundings + events)
         return tip.number < target
 
@@ -130,8 +132,10 @@ class Follower:
                 projection.apply(session, event)
             repository.prune_blocks(session, moved.block_number - KEPT_BLOCKS)
             repository.move_cursor(session, moved)
+            reach(FaultPoint.FOLLOWER_WRITING)
 
         self._database.transact(work)
+        reach(FaultPoint.FOLLOWER_WRITTEN)
         if events:
             _log.info("followed", block=moved.block_number, events=len(events))
 
@@ -190,8 +194,10 @@ class Follower:
             else:
                 projection.rewind(session, moved.block_number)
                 repository.move_cursor(session, moved)
+            reach(FaultPoint.REWIND_WRITING)
 
         self._database.transact(work)
+        reach(FaultPoint.REWIND_WRITTEN)
         back_to = None if moved is None else moved.block_number
         _log.warning("reorg", was_at=cursor.block_number, rewound_to=back_to)
 

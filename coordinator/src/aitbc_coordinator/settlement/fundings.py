@@ -21,6 +21,7 @@ from aitbc.errors import ChainError
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised, Unavailable
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import reservations
 from aitbc_coordinator.settlement import funding_rows, repository
 from aitbc_coordinator.settlement.models import Funding
@@ -88,8 +89,10 @@ class Fundings:
                     cost_gwei=call.cost_gwei,
                 ),
             )
+            reach(FaultPoint.FUNDING_WRITING)
 
         self._database.transact(work)
+        reach(FaultPoint.FUNDING_WRITTEN)
         _log.info("funding accepted", booking=booking_id, cost_gwei=call.cost_gwei)
         return answer
 
@@ -134,9 +137,13 @@ class Fundings:
                 return False
             batch_id = self._relayer.enqueue(session, call)
             funding_rows.take(session, funding.booking_id, batch_id, call.cost_gwei)
+            reach(FaultPoint.RELAY_WRITING)
             return True
 
-        return self._database.transact(work)
+        taken = self._database.transact(work)
+        if taken:
+            reach(FaultPoint.RELAY_WRITTEN)
+        return taken
 
     def _is_known(self, session: Session, booking_id: str, request: wire.FundingRequest) -> bool:
         """Whether this very request was accepted before. Raises Conflict for another one."""

@@ -23,6 +23,7 @@ from aitbc.chain.transactions import GAS_MARGIN_PERCENT, explain_revert
 from aitbc.errors import ChainError
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.settlement import funding_rows, outbox, repository
 from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState, RelayTransaction
 
@@ -193,9 +194,11 @@ class Relayer:
                 if len(group) == 1 and not refusal.passes:
                     self._count_refusal(newest)
                 continue
+            reach(FaultPoint.BROADCAST_TAKEN)
             head = int(self._eth.block_number)
             with self._database.session() as session:
                 outbox.mark_sent(session, newest, head)
+            reach(FaultPoint.BROADCAST_WRITTEN)
         if refusals:
             raise ChainError(refusals[0])
 
@@ -233,6 +236,8 @@ class Relayer:
         if any(transaction.state == RelayState.MINED for transaction in group):
             with self._database.session() as session:
                 outbox.unmine(session, group)
+                reach(FaultPoint.UNMINED_WRITING)
+            reach(FaultPoint.UNMINED_WRITTEN)
             _log.warning("settlement un-mined", nonce=group[0].nonce)
         elif followed >= 0 and self._confirmed_nonce(followed) > group[0].nonce:
             with self._database.session() as session:
@@ -252,10 +257,13 @@ class Relayer:
             state = RelayState.FINAL if receipt["status"] == 1 else RelayState.FAILED
         if mined.state == state and mined.mined_block == block:
             return
+        reach(FaultPoint.MINED_SEEN)
         others = [other for other in group if other.id != mined.id]
         with self._database.session() as session:
             outbox.set_state(session, others, RelayState.REPLACED)
             outbox.set_state(session, [mined], state, mined_block=block)
+            reach(FaultPoint.MINED_WRITING)
+        reach(FaultPoint.MINED_WRITTEN)
         _log.info("settlement", state=state.value, tx_hash=mined.tx_hash, block=block)
         if state == RelayState.FINAL:
             self._measure(mined.batch_id, int(receipt["gasUsed"]))
@@ -309,6 +317,8 @@ class Relayer:
         with self._database.session() as session:
             outbox.add_transaction(session, self._signed(row))
             funding_rows.charge(session, row.batch_id, cost_gwei(row.gas, row.max_fee))
+            reach(FaultPoint.REPLACEMENT_WRITING)
+        reach(FaultPoint.REPLACEMENT_WRITTEN)
         _log.warning("settlement stuck, fee raised", nonce=row.nonce, max_fee=str(row.max_fee))
 
     def _signed(self, row: RelayTransaction) -> RelayTransaction:

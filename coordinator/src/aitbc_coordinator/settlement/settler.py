@@ -15,6 +15,7 @@ from aitbc.errors import ChainError
 from aitbc.protocol.messages import Completion, SettleEach, SettleMany
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
+from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.nodes import Unsuited
 from aitbc_coordinator.settlement import attestations, outbox, repository
 from aitbc_coordinator.settlement.fundings import Fundings
@@ -90,6 +91,7 @@ class Settler:
             self._database.transact(
                 partial(attestations.attest, self._context, booking_id=booking_id)
             )
+            reach(FaultPoint.ATTESTATION_WRITTEN)
             _log.info("attested", booking=booking_id)
 
     def reconcile(self) -> None:
@@ -97,6 +99,8 @@ class Settler:
         with self._database.session() as session:
             outbox.mark_settled(session)
             outbox.release_spent(session)
+            reach(FaultPoint.RECONCILE_WRITING)
+        reach(FaultPoint.RECONCILE_WRITTEN)
         self.fundings.reconcile()
 
     def settle(self) -> None:
@@ -165,8 +169,10 @@ class Settler:
         def work(session: Session) -> None:
             batch_id = self._relayer.enqueue(session, call)
             outbox.take(session, [item.attestation.id for item in items], batch_id)
+            reach(FaultPoint.BATCH_WRITING)
 
         self._database.transact(work)
+        reach(FaultPoint.BATCH_WRITTEN)
         return True
 
     def _call(self, items: list[Item]) -> ContractFunction:
