@@ -1,0 +1,1 @@
+"""The kill matrix: a market of bookings, whose coordinator is killed at every point once."""

@@ -1,0 +1,100 @@
+"""Kill the coordinator at every labelled point of its code, and see that nothing is lost by it.
+
+Each run is a market of its own: a node, the installed coordinator, and people who book, deliver,
+cancel and dispute. It is killed once, started again, and must end as if nothing had happened. An
+interrupted matrix goes on where it stopped. The exit status is 1 if a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from fnmatch import fnmatch
+
+from rich.console import Console
+from rich.table import Table
+
+from faults import matrix
+from faults.databases import stores
+from faults.matrix import Case
+from faults.state import FOLDER, INPUTS, Kept, State, path_of_tree
+from repository import commit
+
+Row = dict[str, object]
+
+
+def main() -> int:
+    options = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    pattern = options.only if "/" in options.only else f"{options.only}/*"
+    cases = [case for case in matrix.all_cases() if fnmatch(case.name, pattern)]
+    if not cases:
+        _say(f"no case is called '{options.only}'")
+        return 2
+    state = State(path_of_tree(options.bookings), fresh=options.fresh)
+    try:
+        with stores() as made:
+            matrix.find(cases, options.bookings, state, made, jobs=options.jobs, say=_say)
+    except KeyboardInterrupt:
+        _say(f"interrupted; what was found so far is kept in {FOLDER.name}")
+        return 130
+    found = {case: kept for case in cases if (kept := state.find(case.name)) is not None}
+    rows = rows_of(cases, found)
+    if options.json:
+        print(json.dumps({"name": "faults", "commit": commit(*INPUTS), "rows": rows}))
+    else:
+        _print(rows, found)
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+def rows_of(cases: list[Case], found: dict[Case, Kept]) -> list[Row]:
+    """What was found of some cases, each value beside its goal."""
+    points = {case.point for case in cases}
+    whole = points - {case.point for case in cases if case not in found}
+    wrong = sum(bool(kept.wrong) for kept in found.values())
+    return [
+        _row("kill_points", len(whole), "points", len(points)),
+        _row("kill_runs", len(found), "runs", len(cases)),
+        _row("kill_wrong", wrong, "runs", 0),
+    ]
+
+
+def _row(name: str, value: int, unit: str, goal: int) -> Row:
+    return {"id": name, "value": value, "unit": unit, "goal": goal, "holds": value == goal}
+
+
+def _print(rows: list[Row], found: dict[Case, Kept]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title=f"faults ({commit(*INPUTS)})")
+    for column in rows[0]:
+        table.add_column(column, justify="right" if column in {"value", "goal"} else "left")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+    for case, kept in found.items():
+        for what in kept.wrong:
+            console.print(f"{case.name}:{kept.position} {what}", markup=False, highlight=False)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./scripts/faults", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    only = "cases to run, as POINT or POINT/DATABASE/SEED with wildcards (default: all)"
+    parser.add_argument("--only", metavar="GLOB", default="*", help=only)
+    parser.add_argument("--fresh", action="store_true", help="forget what was found before")
+    few = f"bookings of each run (default: {matrix.BOOKINGS})"
+    parser.add_argument("--bookings", type=int, default=matrix.BOOKINGS, metavar="N", help=few)
+    jobs = "runs side by side (default: as many as cores)"
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help=jobs)
+    return parser.parse_args()
+
+
+def _say(what: str) -> None:
+    print(f"faults: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

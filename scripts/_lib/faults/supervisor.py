@@ -1,0 +1,103 @@
+"""The installed coordinator as a process of its own, started again where it was killed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from aitbc.client import Coordinator
+from aitbc.errors import CoordinatorError
+from local_market import BIN, LocalMarketError, Process, clean_environment
+
+PATIENCE_SECONDS = 60
+PAUSE_SECONDS = 0.2
+TOO_MANY_REQUESTS = 429
+SERVER_ERROR = 500
+
+AT_ONCE = 16
+"""Most questions that are on their way."""
+
+Answer = TypeVar("Answer")
+
+
+class Supervisor:
+    """Keeps a coordinator running. `first` is the environment that only its first process has."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str], first: Mapping[str, str]) -> None:
+        self.exits: list[int] = []
+        """How each process ended, negative for a signal."""
+        self.failure: str | None = None
+        self._log = folder / "coordinator.log"
+        self._env = {**clean_environment(), **env}
+        self._first = first
+        self._client: Coordinator | None = None
+        self._process: Process | None = None
+        self._turns = threading.Semaphore(AT_ONCE)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask(self, question: Callable[[Coordinator], Answer]) -> Answer:
+        """The coordinator's answer, asked for again while it does not answer at all.
+
+        Raises CoordinatorError where it refuses, LocalMarketError where it is silent for too long.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.failure is None and time.monotonic() < deadline:
+            client = self._client
+            if client is not None:
+                try:
+                    with self._turns:
+                        return question(client)
+                except CoordinatorError as error:
+                    if not _is_passing(error):
+                        raise
+            time.sleep(PAUSE_SECONDS)
+        raise LocalMarketError(self.failure or "the coordinator does not answer")
+
+    def stop(self) -> None:
+        """End it as an operator does, and wait for it."""
+        self._stopping = True
+        process = self._process
+        if process is not None and process.popen.poll() is None:
+            process.popen.send_signal(signal.SIGTERM)
+        self._thread.join(PATIENCE_SECONDS)
+        if process is not None:
+            process.stop()
+
+    def _run(self) -> None:
+        env = {**self._env, **self._first}
+        while not self._stopping:
+            code = self._serve(env)
+            self.exits.append(code)
+            if self._stopping:
+                return
+            if code != -signal.SIGKILL or len(self.exits) > 1:
+                self.failure = f"the coordinator ended by itself with {code}"
+                return
+            env = self._env
+
+    def _serve(self, env: Mapping[str, str]) -> int:
+        """Run one process to its end; its exit status."""
+        command = [str(BIN / "aitbc-coordinator"), "serve", "--port", "0"]
+        process = self._process = Process(command, self._log, env)
+        try:
+            url = process.wait_for(r"listening on (http://\S+)", PATIENCE_SECONDS)[1]
+            self._client = Coordinator(url)
+        except LocalMarketError:
+            if process.popen.poll() is None:
+                process.popen.terminate()
+        code = process.popen.wait()
+        self._client = None
+        return code
+
+
+def _is_passing(error: CoordinatorError) -> bool:
+    status = error.status
+    return status is None or status >= SERVER_ERROR or status == TOO_MANY_REQUESTS
