@@ -99,7 +99,7 @@ def find(
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 case, position = running.pop(future)
-                kept = _judged(case, position, future.result(), state)
+                kept = judged(case, position, future.result(), state)
                 state.keep(case.name, kept)
                 done += case.point is not None
                 verdict = "; ".join(kept.wrong[:3]) or "right"
@@ -128,7 +128,7 @@ def _position(case: Case, state: State) -> int:
     return case.position(undisturbed.passages.get(case.point.value, 0))
 
 
-def _judged(case: Case, position: int, result: Result, state: State) -> Kept:
+def judged(case: Case, position: int, result: Result, state: State) -> Kept:
     wrong = list(result.wrong)
     outcomes = [asdict(outcome) | {"history": list(outcome.history)} for outcome in result.outcomes]
     undisturbed = state.find(case.undisturbed.name)

@@ -24,7 +24,7 @@ from faults.evidence import Evidence, Outcome
 from faults.mischief import Mischief, begin
 from faults.people import People, TooSlow
 from faults.plan import make_plan
-from faults.supervisor import PAUSE_SECONDS, Supervisor
+from faults.supervisor import PAUSE_SECONDS, PROGRAM, Supervisor
 from local_market import LocalMarketError, write_secret
 from wallets import give_wallet
 
@@ -68,18 +68,18 @@ class Result:
     too_slow: bool = False
 
 
-def run(spec: Spec, store: Store) -> Result:
-    """Run a market to its end and judge it."""
+def run(spec: Spec, store: Store, program: Path = PROGRAM) -> Result:
+    """Run a market to its end and judge it. `program` is what serves it."""
     started = time.monotonic()
     with (
         TemporaryDirectory(prefix="aitbc-faults-") as name,
         store.empty_database(Path(name)) as database_url,
     ):
-        result = _run(spec, Path(name), database_url)
+        result = _run(spec, Path(name), database_url, program)
     return Result(**{**vars(result), "seconds": round(time.monotonic() - started)})
 
 
-def _run(spec: Spec, folder: Path, url: str) -> Result:
+def _run(spec: Spec, folder: Path, url: str, program: Path) -> Result:
     home, passphrase_file = folder / "home", write_secret(folder / "passphrase")
     attester, relayer = (
         give_wallet(home / "keys", passphrase_file, name=name) for name in ("attester", "relayer")
@@ -103,7 +103,7 @@ def _run(spec: Spec, folder: Path, url: str) -> Result:
         fault = {COUNT_POINTS_IN: str(counts)}
         if spec.point is not None:
             fault = {KILL_AT: f"{spec.point.value}:{spec.position}"}
-        supervisor = Supervisor(folder, env, fault)
+        supervisor = Supervisor(program, folder, env, fault)
         supervisor.start()
         try:
             result = _play(spec, chain, supervisor, url, relayer)

@@ -13,6 +13,7 @@ from aitbc.client import Coordinator
 from aitbc.errors import CoordinatorError
 from local_market import BIN, LocalMarketError, Process, clean_environment
 
+PROGRAM = BIN / "aitbc-coordinator"
 PATIENCE_SECONDS = 60
 PAUSE_SECONDS = 0.2
 TOO_MANY_REQUESTS = 429
@@ -27,10 +28,13 @@ Answer = TypeVar("Answer")
 class Supervisor:
     """Keeps a coordinator running. `first` is the environment that only its first process has."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], first: Mapping[str, str]) -> None:
+    def __init__(
+        self, program: Path, folder: Path, env: Mapping[str, str], first: Mapping[str, str]
+    ) -> None:
         self.exits: list[int] = []
         """How each process ended, negative for a signal."""
         self.failure: str | None = None
+        self._command = [str(program), "serve", "--port", "0"]
         self._log = folder / "coordinator.log"
         self._env = {**clean_environment(), **env}
         self._first = first
@@ -85,8 +89,7 @@ class Supervisor:
 
     def _serve(self, env: Mapping[str, str]) -> int:
         """Run one process to its end; its exit status."""
-        command = [str(BIN / "aitbc-coordinator"), "serve", "--port", "0"]
-        process = self._process = Process(command, self._log, env)
+        process = self._process = Process(self._command, self._log, env)
         try:
             url = process.wait_for(r"listening on (http://\S+)", PATIENCE_SECONDS)[1]
             self._client = Coordinator(url)

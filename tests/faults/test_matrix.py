@@ -1,0 +1,148 @@
+"""What the matrix is made of, what counts as wrong, and that it goes on where it stopped."""
+
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from aitbc_coordinator.fault_points import FaultPoint
+from faults import matrix
+from faults.__main__ import rows_of
+from faults.databases import KINDS, Store
+from faults.evidence import HISTORIES, Outcome
+from faults.matrix import SEEDS, Case
+from faults.mischief import Mischief
+from faults.plan import Kind, make_plan
+from faults.running import Result, Spec
+from faults.state import Kept, State
+from local_market import ROOT
+
+PASSAGES = {point.value: 40 for point in FaultPoint}
+OUTCOME = Outcome(0, "whole", ("Funded", "SettledInFull"), 100, 99, 1, 0, 6)
+STORES = {kind: Store() for kind in KINDS}
+
+
+class InTurn:
+    """A pool that runs what it is given at once."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> "Future[Result]":
+        future: Future[Result] = Future()
+        future.set_result(work(*arguments))
+        return future
+
+
+@pytest.fixture
+def attempted(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
+    """The runs that the matrix makes; every one is right."""
+    specs: list[Spec] = []
+
+    def attempt(spec: Spec, store: Store) -> Result:
+        specs.append(spec)
+        return Result([], [OUTCOME], PASSAGES if spec.point is None else {}, 1)
+
+    monkeypatch.setattr(matrix, "ProcessPoolExecutor", InTurn)
+    monkeypatch.setattr(matrix, "attempt", attempt)
+    return specs
+
+
+def find(cases: list[Case], state: State, say: Callable[[str], None] = str) -> None:
+    matrix.find(cases, 200, state, STORES, jobs=2, say=say)  # type: ignore[arg-type]
+
+
+def test_every_point_is_tried_three_times_on_each_database() -> None:
+    tried = Counter((case.point, case.database) for case in matrix.all_cases())
+    assert tried == {(point, kind): len(SEEDS) for point in FaultPoint for kind in KINDS}
+    assert len({case.name for case in matrix.all_cases()}) == len(matrix.all_cases())
+
+
+def test_a_plan_has_every_kind_and_is_the_same_for_its_seed() -> None:
+    for bookings in (len(Kind), 200):
+        plan = make_plan(1, bookings)
+        assert plan == make_plan(1, bookings) != make_plan(2, bookings)
+        assert {planned.kind for planned in plan} == set(Kind) == set(HISTORIES)
+        assert any(planned.relayed for planned in plan)
+
+
+def test_positions_are_drawn_from_passages_that_surely_come(tmp_path: Path) -> None:
+    case = Case("sqlite", 1, Mischief.NONE, FaultPoint.QUOTE_WRITTEN)
+    assert case.position(1) == case.position(0) == 1
+    assert all(1 <= case.position(passages) <= passages for passages in range(1, 200))
+    assert len({other.position(1000) for other in matrix.all_cases()}) > len(FaultPoint)
+
+
+def test_undisturbed_runs_come_first_and_nothing_is_run_twice(
+    attempted: list[Spec], tmp_path: Path
+) -> None:
+    cases = matrix.all_cases()
+    path = tmp_path / "state.json"
+
+    def interrupt(line: str) -> None:
+        if len(attempted) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find(cases, State(path), interrupt)
+    find(cases, State(path))
+    undisturbed = [spec for spec in attempted if spec.point is None]
+    assert len(undisturbed) == len(KINDS) * len(SEEDS) * len(Mischief)
+    assert len(attempted) <= len(cases) + len(undisturbed) + 2
+    again = len(attempted)
+    find(cases, State(path))
+    assert len(attempted) == again
+    find(cases[:1], State(path, fresh=True))
+    assert len(attempted) == again + 2
+
+
+def test_a_run_that_ends_otherwise_than_the_undisturbed_one_is_wrong(tmp_path: Path) -> None:
+    case = Case("sqlite", 1, Mischief.NONE, FaultPoint.QUOTE_WRITTEN)
+    state = State(tmp_path / "state.json")
+    judged = matrix.judged
+    assert judged(case, 1, Result([], [OUTCOME]), state).wrong == ["the undisturbed run was wrong"]
+    state.keep(case.undisturbed.name, judged(case.undisturbed, 0, Result([], [OUTCOME]), state))
+    again = State(tmp_path / "state.json")
+    assert judged(case, 1, Result([], [OUTCOME]), again).wrong == []
+    paid_twice = Outcome(**{**vars(OUTCOME), "paid": 198})
+    assert len(judged(case, 1, Result([], [paid_twice]), again).wrong) == 1
+    assert len(judged(case, 1, Result([], []), again).wrong) == 1
+    assert judged(case, 1, Result(["lost"], []), again).wrong == ["lost"]
+
+
+def test_rows_count_what_was_run_and_what_was_wrong() -> None:
+    cases = [case for case in matrix.all_cases() if case.point is FaultPoint.QUOTE_WRITTEN]
+    right = {case: Kept(1, [], 1) for case in cases}
+    assert [(row["value"], row["holds"]) for row in rows_of(cases, right)] == [
+        (1, True),
+        (6, True),
+        (0, True),
+    ]
+    some = {**right, cases[0]: Kept(1, ["paid twice"], 1)}
+    del some[cases[1]]
+    assert [(row["value"], row["holds"]) for row in rows_of(cases, some)] == [
+        (0, False),
+        (5, False),
+        (1, False),
+    ]
+
+
+def test_a_point_that_is_not_there_is_said() -> None:
+    done = subprocess.run(
+        ["./scripts/faults", "--json", "--only", "no.such.point"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no case is called 'no.such.point'" in done.stderr
