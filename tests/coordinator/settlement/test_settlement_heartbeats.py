@@ -272,6 +272,26 @@ def test_an_attested_booking_takes_no_more_heartbeats(served: Served) -> None:
     assert found.used_seconds == 10
 
 
+def test_the_last_heartbeat_is_answered_again_when_its_booking_is_over(served: Served) -> None:
+    served.grant()
+    served.clock.now = served.terms.ends_at
+    last = served.signed(sequence=1)
+    answer = served.post("/heartbeats", last)
+    assert answer.json()["receipt"] is not None
+    with served.context.database.session() as session:
+        attestations.attest(served.context, session, served.id)
+    assert served.post("/heartbeats", last).json() == answer.json()
+    served.apply(
+        Cancelled,
+        booking_id=served.id,
+        by=served.provider.address,
+        refunded=served.terms.amount,
+    )
+    served.clock.now = served.terms.starts_at + 1
+    assert served.post("/heartbeats", last).json() == answer.json()
+    check_refused(served.beat(sequence=2), 409, "booking-closed")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_running_meter_agrees_with_the_evidence(served: Served, seed: int) -> None:
     served.grant()

@@ -58,15 +58,17 @@ def grant_session(context: Context, session: Session, signed: SignedSessionGrant
 def accept(context: Context, session: Session, signed: SignedHeartbeat) -> HeartbeatAnswer:
     """Keep a heartbeat, and answer with a receipt for what was metered so far.
 
-    The very same heartbeat again gets an answer again: the first may have been lost. Raises
-    Missing, Conflict, Unauthorised or Invalid, and keeps nothing then.
+    The very same heartbeat again gets an answer again, also when its booking is over by then: the
+    first may have been lost. Raises Missing, Conflict, Unauthorised or Invalid, and keeps nothing
+    then.
     """
     heartbeat, now = signed.heartbeat, context.now()
-    booking = _served_booking(session, heartbeat.booking_id)
-    session_key = _check_signer(context, session, booking, signed)
+    booking = _funded_booking(session, heartbeat.booking_id)
     last = repository.last_heartbeat(session, booking.id)
     if last is not None and last.sequence == heartbeat.sequence and _same(last, signed):
         return _answer(session, booking, now)
+    _require_served(session, booking)
+    session_key = _check_signer(context, session, booking, signed)
     if last is not None and heartbeat.sequence <= last.sequence:
         raise Conflict(
             "replayed",
@@ -126,7 +128,7 @@ def issue_receipt(
     )
 
 
-def _served_booking(session: Session, booking_id: str) -> Booking:
+def _funded_booking(session: Session, booking_id: str) -> Booking:
     booking = repository.find_booking(session, booking_id, lock=True)
     if booking is None:
         raise Missing(
@@ -134,6 +136,10 @@ def _served_booking(session: Session, booking_id: str) -> Booking:
             f"no booking {booking_id} is funded",
             hint="its funding may not be confirmed yet: try again after some blocks",
         )
+    return booking
+
+
+def _require_served(session: Session, booking: Booking) -> None:
     if booking.state == BookingState.CLOSED:
         raise Conflict("booking-closed", f"booking {booking.short_id} is closed")
     if booking.refused:
@@ -141,9 +147,8 @@ def _served_booking(session: Session, booking_id: str) -> Booking:
             "booking-closed",
             f"booking {booking.short_id} was refused: no quote of this coordinator offered it",
         )
-    if outbox.find_attestation(session, booking_id, booking.attested_by) is not None:
+    if outbox.find_attestation(session, booking.id, booking.attested_by) is not None:
         raise Conflict("booking-closed", f"booking {booking.short_id} is over and was attested")
-    return booking
 
 
 def _check_signer(
@@ -224,7 +229,7 @@ def _advance_meter(
 def _answer(session: Session, booking: Booking, now: int) -> HeartbeatAnswer:
     receipt = repository.find_receipt(session, booking.id)
     return HeartbeatAnswer(
-        serve=now < booking.metered_until,
+        serve=booking.state != BookingState.CLOSED and now < booking.metered_until,
         used_seconds=0 if receipt is None else receipt.used_seconds,
         receipt=None if receipt is None else signed_receipt(receipt),
     )
