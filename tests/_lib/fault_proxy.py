@@ -30,6 +30,8 @@ class Fault(Enum):
     BROKEN = "503"
     ANOTHER_CHAIN = "another chain's id"
     NO_LOGS = "no log at all"
+    NO_LOGS_IN_RECEIPTS = "no log at all, nor in a receipt"
+    NO_RECEIPTS = "no receipts of a block"
     BEHIND = "an old head"
     FORKED = "blocks that nobody else has"
 
@@ -75,8 +77,13 @@ class FaultProxy:
         method = request["method"]
         if fault is Fault.ANOTHER_CHAIN and method == "eth_chainId":
             answer["result"] = "0x5"
-        if fault is Fault.NO_LOGS and method == "eth_getLogs":
+        if fault in {Fault.NO_LOGS, Fault.NO_LOGS_IN_RECEIPTS} and method == "eth_getLogs":
             answer["result"] = []
+        if fault is Fault.NO_LOGS_IN_RECEIPTS and method == "eth_getBlockReceipts":
+            answer["result"] = [receipt | {"logs": []} for receipt in answer["result"]]
+        if fault is Fault.NO_RECEIPTS and method == "eth_getBlockReceipts":
+            del answer["result"]
+            answer["error"] = {"code": -32601, "message": "method not found"}
         if fault is Fault.BEHIND and method == "eth_blockNumber":
             answer["result"] = hex(max(0, int(answer["result"], 16) - self.behind_by))
         if fault is Fault.FORKED and method == "eth_getBlockByNumber":

@@ -56,6 +56,7 @@ class Rebuilt(NamedTuple):
 
 def rebuild(settings: Settings) -> Rebuilt:
     """Rebuild the configured database. Raises AitbcError, and has changed nothing then."""
+    serve.configure_logs(settings)
     escrow, _ = serve.open_market(settings, home.attester_address())
     database = serve.open_database(settings)
     leadership = Leadership(database)

@@ -186,7 +186,7 @@ class _Coordinator:
 @contextmanager
 def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
     """All parts, checked, and none of them at work yet."""
-    logs.configure(_secrets(settings))
+    configure_logs(settings)
     escrow, market = open_market(settings, home.attester_address())
     uncounted = why_not_counted(settings, market.fee_bps)
     if uncounted is not None:
@@ -245,10 +245,10 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _secrets(settings: Settings) -> list[str]:
-    """Parts of the configured URLs that may be keys."""
+def configure_logs(settings: Settings) -> None:
+    """Keep what may be a key in a configured URL out of the log."""
     candidates = [database_url(settings).password]
     for url in settings.rpc_urls:
         parts = urlsplit(url)
         candidates += [parts.path, parts.query, parts.password]
-    return [text for text in candidates if text and text != "/"]
+    logs.configure(text for text in candidates if text and text != "/")

@@ -15,6 +15,8 @@ from operators import PREFIX, PROGRAM, Operator
 from web3 import Web3
 
 from aitbc.protocol import wire
+from aitbc_coordinator.database import Database
+from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.settings import home_path
 from deploying import deploy
 from local_market import BIN, Node, Process
@@ -280,6 +282,28 @@ def test_migrate_makes_the_database(configured: Operator, tmp_path: Path) -> Non
     for _ in range(2):
         assert configured.run("migrate", **url).returncode == 0
     assert (tmp_path / "made.db").stat().st_size > 0
+
+
+def test_rebuild_reads_the_chain_anew_while_nobody_else_follows_it(
+    configured: Operator, tmp_path: Path
+) -> None:
+    path = tmp_path / "rebuilt.db"
+    url = {"database_url": f"sqlite:///{path}"}
+    done = configured.run("rebuild", **url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("followed 0 events of 0 bookings, ")
+    assert "every booking is as it was" in done.stdout
+    assert json.loads(configured.run("rebuild", "--json", **url).stdout)["changed"] == 0
+    database = Database(url["database_url"])
+    leader = Leadership(database)
+    try:
+        assert leader.hold()
+        said = configured.refused_here("rebuild", **url)
+    finally:
+        leader.release()
+        database.close()
+    assert "a coordinator works on this database" in said
+    assert "stop every coordinator" in said
 
 
 def test_help_is_quick_and_needs_no_configuration(operator: Operator) -> None:

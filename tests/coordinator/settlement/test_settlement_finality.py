@@ -80,8 +80,8 @@ def test_a_reorg_below_what_is_final_stops_follower_and_settler(
     world: World, coordinator: Coordinator, follower: MakeFollower
 ) -> None:
     terms = due_booking(world)
-    run(follower(finality_blocks=2))
     world.node.mine(1)
+    run(follower(finality_blocks=2))
     before, status = world.cursor_block(), world.booking(terms).status
     world.node.call("anvil_reorg", world.node.web3.eth.block_number - before + 4, [])
     for made in (follower(finality_blocks=2), follower(finality_blocks=100)):
@@ -163,18 +163,40 @@ def test_the_settler_waits_for_a_node_that_has_seen_what_was_followed(
         nodes.consistently(escrow.web3, settler.step)
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.NO_LOGS, "left out logs of block"),
+        (Fault.NO_LOGS_IN_RECEIPTS, "left logs out of a block's receipts"),
+        (Fault.NO_RECEIPTS, "does not tell the receipts of a block"),
+    ],
+)
 def test_logs_that_one_node_leaves_out_another_one_gives(
+    world: World, follower: MakeFollower, pair: Pair, fault: Fault, words: str
+) -> None:
+    terms = world.quote()
+    world.fund(terms)
+    world.node.mine(2)
+    pair[0].fault = fault
+    made = follower(*pair)
+    run(made)
+    assert world.booking(terms).status == "funded"
+    (alert,) = nodes.troubles(made._escrow.web3)
+    assert words in alert
+
+
+def test_a_node_without_receipts_will_do_where_logs_are_not_checked(
     world: World, follower: MakeFollower, pair: Pair
 ) -> None:
     terms = world.quote()
     world.fund(terms)
     world.node.mine(2)
-    pair[0].fault = Fault.NO_LOGS
-    made = follower(*pair)
-    run(made)
+    pair[0].fault = Fault.NO_RECEIPTS
+    with pytest.raises(Unsuited) as found:
+        run(follower(pair[0]))
+    assert "check_logs" in str(found.value.hint)
+    run(follower(pair[0], check_logs=False))
     assert world.booking(terms).status == "funded"
-    (alert,) = nodes.troubles(made._escrow.web3)
-    assert "left out logs of block" in alert
 
 
 def test_the_cursor_does_not_move_while_every_node_leaves_logs_out(

@@ -5,17 +5,19 @@ from typing import Any
 import pytest
 from escrow_world import Coordinator, World
 from fault_proxy import Fault, faulty
-from settling import check_settled_once, due_booking, finish, projected
+from settling import attestations, check_settled_once, due_booking, finish, projected
 from sqlmodel import col, select, update
 from web3 import Web3
 from web3.exceptions import Web3Exception
 
 from aitbc.chain.escrow import Escrow
 from aitbc.errors import ChainError
-from aitbc_coordinator.market.models import Reservation
+from aitbc_coordinator.market.models import Delivery, Reservation
 from aitbc_coordinator.nodes import Nodes
 from aitbc_coordinator.rebuild import Rebuilt, rebuild_projection
-from aitbc_coordinator.settlement.models import Booking, RelayState
+from aitbc_coordinator.settlement.models import AttestationKind, Booking, RelayState
+
+CLAIM = AttestationKind.CLAIM
 
 
 def rebuild(world: World) -> Rebuilt:
@@ -47,7 +49,8 @@ def test_what_is_rebuilt_is_what_was_followed(world: World, coordinator: Coordin
     assert rebuild(world) == Rebuilt(world.cursor_block(), 5, 3, 0, [])
     assert (projected(world.context.database), reservations(world)) == (before, reserved)
     finish(world)
-    check_settled_once(world, paid)
+    assert projected(world.context.database)["booking"] == before["booking"]
+    world.check_conservation(paid, cancelled, running)
 
 
 def test_what_was_damaged_is_mended_and_named(world: World, coordinator: Coordinator) -> None:
@@ -76,6 +79,18 @@ def test_what_a_rolled_back_chain_does_not_have_is_settled_again(world: World) -
     check_settled_once(world, terms)
 
 
+def test_nothing_is_left_of_a_booking_that_was_never_funded(world: World) -> None:
+    funded_after = world.node.web3.eth.block_number
+    due_booking(world)
+    finish(world)
+    world.node.call("anvil_reorg", world.node.web3.eth.block_number - funded_after, [])
+    world.node.mine(world.context.settings.confirmations + 2)
+    rebuilt = rebuild(world)
+    assert (rebuilt.bookings, rebuilt.changed, len(rebuilt.named)) == (0, 1, 1)
+    with world.context.database.read() as session:
+        assert session.exec(select(Delivery)).all() == []
+
+
 def test_a_claim_stands_as_long_as_its_dispute(world: World) -> None:
     terms = world.quote()
     world.fund(terms)
@@ -86,14 +101,13 @@ def test_a_claim_stands_as_long_as_its_dispute(world: World) -> None:
     world.pass_allowance(terms)
     world.restart().follow()
     world.restart().settler.attest()
-    kept = world.attestation(terms)
+    kept = world.attestation(terms, CLAIM)
     rebuild(world)
-    assert world.attestation(terms) == kept
+    assert world.attestation(terms, CLAIM) == kept
     with world.context.database.session() as session:
         session.exec(update(Booking).values(disputed_at=col(Booking.disputed_at) - 1))
     rebuild(world)
-    world.restart().settler.attest()
-    assert world.attestation(terms).id != kept.id
+    assert attestations(world) == []
 
 
 def test_where_the_node_fails_midway_nothing_has_changed(
@@ -101,7 +115,7 @@ def test_where_the_node_fails_midway_nothing_has_changed(
 ) -> None:
     due_booking(world)
     before, reserved = projected(world.context.database), reservations(world)
-    with faulty(world.node.rpc_url) as proxy:
+    with faulty(world.context.settings.rpc_url) as proxy:
         web3 = Web3(Nodes([proxy.url], 31_337))
         escrow = Escrow(web3, world.escrow.domain, "NativeEscrow")
         proxy.fails_at = ("eth_getLogs", Fault.BROKEN)
