@@ -12,7 +12,7 @@ settings.load_profile("plain")
 WAIT_LONG = (
     *("test_documents.py", "test_demo.py", "test_disputed_market.py", "test_conservation.py"),
     *("test_guide.py", "test_extended_booking.py", "test_silent_machine.py", "test_gasless.py"),
-    *("test_bad_input.py", "test_lying_coordinator.py"),
+    *("test_kill_matrix.py", "test_takeover.py", "test_bad_input.py", "test_lying_coordinator.py"),
 )
 """Whole markets, which wait for their blocks."""
 WORK_LONG = (
@@ -26,4 +26,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, by turns one that waits and one that works."""
     places = {name: 2 * place for place, name in enumerate(WAIT_LONG)}
     places |= {name: 2 * place + 1 for place, name in enumerate(WORK_LONG)}
-    items.sort(key=lambda item: places.get(item.path.name, len(items)))
+    others = len(places) * 2
+    items.sort(key=lambda item: places.get(item.path.name, others))

@@ -16,12 +16,20 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
+import record
+from record import Finding, Row
 from repository import ROOT, commit
-from verification import record
 from verification.checks import CHECKS, FAILURES, Check
-from verification.record import Finding, Row
 
 RECORD = ROOT / "contracts" / "VERIFICATION.md"
+HEAD = """\
+# Verification
+
+What the deep checks found, each with the commit that it ran on. `./scripts/verify` writes this
+file; `./scripts/verify NAME` runs one check and replaces its row. `-dirty` marks a check of changes
+that were not committed. `CONTRIBUTING.md` says what each check does.
+
+"""
 INPUTS = (
     *("contracts", "tests/contracts", "cli/src/aitbc/protocol", "scripts/_lib/verification"),
     *("foundry.toml", "package-lock.json", "requirements.lock", "slither.config.json"),
@@ -67,7 +75,7 @@ def _run(check: Check) -> Row:
 def _keep(row: Row) -> None:
     """Replace the row of one check, so that nothing is lost when the next one is interrupted."""
     rows = {kept.id: kept for kept in record.read(RECORD)} | {row.id: row}
-    record.write(RECORD, [rows[check.name] for check in CHECKS if check.name in rows])
+    record.write(RECORD, HEAD, [rows[check.name] for check in CHECKS if check.name in rows])
 
 
 def _print_table(rows: list[Row]) -> None:

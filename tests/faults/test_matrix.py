@@ -1,6 +1,7 @@
 """What the matrix is made of, what counts as wrong, and that it goes on where it stopped."""
 
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,7 +10,9 @@ from typing import Any, Self
 
 import pytest
 
+import record
 from aitbc_coordinator.fault_points import FaultPoint
+from faults import __main__ as program
 from faults import matrix
 from faults.__main__ import rows_of
 from faults.databases import KINDS, Store
@@ -133,6 +136,24 @@ def test_rows_count_what_was_run_and_what_was_wrong() -> None:
         (5, False),
         (1, False),
     ]
+
+
+def test_what_the_whole_matrix_found_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = State(tmp_path / "state.json")
+    for case in matrix.all_cases():
+        state.keep(case.name, Kept(1, [], 2))
+    monkeypatch.setattr(program, "RECORD", tmp_path / "FAULTS.md")
+    monkeypatch.setattr(program, "State", lambda *_, **__: state)
+    for only, recorded in (["--only", "quote.*"], False), ([], True):
+        monkeypatch.setattr(sys, "argv", ["faults", "--json", "--bookings", "40", *only])
+        assert program.main() == 0
+        assert (tmp_path / "FAULTS.md").exists() == recorded
+    rows = record.read(tmp_path / "FAULTS.md")
+    assert [row.id for row in rows] == ["kill_points", "kill_runs", "kill_wrong"]
+    assert all(row.holds and row.note.startswith("40 bookings") for row in rows)
+    assert rows[0].seconds == 2 * len(matrix.all_cases())
 
 
 def test_a_point_that_is_not_there_is_said() -> None:

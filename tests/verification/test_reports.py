@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from verification import forge, lcov, record
-from verification.record import Row
+import record
+from record import Row
+from verification import forge, lcov
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,7 +90,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
         Row("mutation", 95.25, "% killed", 95, False, 5, "2026-02-01", "abd-dirty", "", "a/b"),
     ]
     path = tmp_path / "record.md"
-    record.write(path, rows)
+    record.write(path, "# Record\n\n", rows)
     assert record.read(path) == rows
     assert "| fuzz | 10,000 | runs | 10,000 | yes | 61 |" in path.read_text()
     assert record.read(tmp_path / "none.md") == []
@@ -97,7 +98,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_note_cannot_break_the_table(tmp_path: Path) -> None:
     path = tmp_path / "record.md"
-    record.write(path, [Row("unit", 0, "", 0, False, 0, "", "", "", "a | b\nc")])
+    record.write(path, "", [Row("unit", 0, "", 0, False, 0, "", "", "", "a | b\nc")])
     assert record.read(path)[0].note == "a / b c"
 
 

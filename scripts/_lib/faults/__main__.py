@@ -2,7 +2,8 @@
 
 Each run is a market of its own: a node, the installed coordinator, and people who book, deliver,
 cancel and dispute. It is killed once, started again, and must end as if nothing had happened. An
-interrupted matrix goes on where it stopped. The exit status is 1 if a goal is missed.
+interrupted matrix goes on where it stopped. What the whole of it found is written into
+coordinator/FAULTS.md. The exit status is 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -12,18 +13,30 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from fnmatch import fnmatch
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+import record
 from faults import matrix
 from faults.databases import stores
 from faults.matrix import Case
 from faults.state import FOLDER, INPUTS, Kept, State, path_of_tree
-from repository import commit
+from repository import ROOT, commit
 
-Row = dict[str, object]
+RECORD = ROOT / "coordinator" / "FAULTS.md"
+HEAD = """\
+# Faults
+
+What killing the coordinator at every labelled point of its code found. `./scripts/faults` writes
+this file; `CONTRIBUTING.md` says what it does.
+
+"""
+Row = dict[str, Any]
 
 
 def main() -> int:
@@ -43,6 +56,8 @@ def main() -> int:
         return 130
     found = {case: kept for case in cases if (kept := state.find(case.name)) is not None}
     rows = rows_of(cases, found)
+    if cases == matrix.all_cases() and len(found) == len(cases):
+        _record(rows, found, options.bookings)
     if options.json:
         print(json.dumps({"name": "faults", "commit": commit(*INPUTS), "rows": rows}))
     else:
@@ -50,7 +65,7 @@ def main() -> int:
     return 0 if all(row["holds"] for row in rows) else 1
 
 
-def rows_of(cases: list[Case], found: dict[Case, Kept]) -> list[Row]:
+def rows_of(cases: Sequence[Case], found: dict[Case, Kept]) -> list[Row]:
     """What was found of some cases, each value beside its goal."""
     points = {case.point for case in cases}
     whole = points - {case.point for case in cases if case not in found}
@@ -60,6 +75,17 @@ def rows_of(cases: list[Case], found: dict[Case, Kept]) -> list[Row]:
         _row("kill_runs", len(found), "runs", len(cases)),
         _row("kill_wrong", wrong, "runs", 0),
     ]
+
+
+def _record(rows: Sequence[Row], found: dict[Case, Kept], bookings: int) -> None:
+    made: dict[str, Any] = {
+        "seconds": sum(kept.seconds for kept in found.values()),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(*INPUTS),
+        "tools": "",
+        "note": f"{bookings} bookings in each run; seconds of all runs together",
+    }
+    record.write(RECORD, HEAD, [record.Row(**row, **made) for row in rows])
 
 
 def _row(name: str, value: int, unit: str, goal: int) -> Row:

@@ -14,7 +14,7 @@ from repository import ROOT
 
 FOLDER = ROOT / ".build" / "faults"
 INPUTS = (
-    *("coordinator", "cli/src", "contracts", "requirements.lock"),
+    *("coordinator/src", "coordinator/pyproject.toml", "cli/src", "contracts", "requirements.lock"),
     *("scripts/_lib/faults", "scripts/_lib/local_market.py", "scripts/_lib/wallets.py"),
 )
 """What a result depends on; the tests and the documents are not among it."""

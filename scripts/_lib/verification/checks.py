@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from record import Finding, number
 from verification import forge, halmos, lcov, mutation, trees
-from verification.record import Finding, number
 from verification.workshop import Verdict
 
 UNIT = forge.ROOT / forge.TESTS / "unit"

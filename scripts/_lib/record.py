@@ -1,4 +1,4 @@
-"""The record of the deep checks: what each of them found, when, and at which commit."""
+"""A record of what took long to find out: each finding, when it was made, and at which commit."""
 
 from __future__ import annotations
 
@@ -6,15 +6,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
-
-HEAD = """\
-# Verification
-
-What the deep checks found, each with the commit that it ran on. `./scripts/verify` writes this
-file; `./scripts/verify NAME` runs one check and replaces its row. `-dirty` marks a check of changes
-that were not committed. `CONTRIBUTING.md` says what each check does.
-
-"""
 
 
 @dataclass(frozen=True)
@@ -71,11 +62,11 @@ def read(path: Path) -> list[Row]:
     return [_row(row) for row in named if row["id"] != "id"]
 
 
-def write(path: Path, rows: Iterable[Row]) -> None:
-    """Write a record."""
+def write(path: Path, head: str, rows: Iterable[Row]) -> None:
+    """Write a record: `head`, and a table of its rows."""
     table = [COLUMNS, ["---"] * len(COLUMNS), *(row.cells() for row in rows)]
     lines = ("|".join(["", *(f" {_plain(cell)} " for cell in cells), ""]) for cells in table)
-    path.write_text(HEAD + "\n".join(lines).replace(" --- ", "---") + "\n")
+    path.write_text(head + "\n".join(lines).replace(" --- ", "---") + "\n")
 
 
 def _row(cells: dict[str, str]) -> Row:
