@@ -14,10 +14,12 @@ from aitbc.errors import AitbcError, ChainError
 from aitbc.protocol.units import NATIVE_COIN, format_amount
 from aitbc.protocol.wire import Market
 from aitbc_coordinator import home, nodes, serve
+from aitbc_coordinator.context import utc_now
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.market.worth import why_not_counted
 from aitbc_coordinator.provision import NODE_HINT
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
+from aitbc_coordinator.settlement import clock
 
 
 class Finding(NamedTuple):
@@ -45,6 +47,7 @@ def examine(settings: Settings) -> list[Finding]:
             "escrow",
             lambda _: Finding("escrow", "ok", f"{market.escrow} on chain {market.chain_id}"),
         ),
+        ("clock", lambda settings: _clock(escrow, settings)),
         ("relayer", lambda _: _relayer(escrow)),
         ("settling", lambda _: _settling(settings, market)),
     ]
@@ -91,6 +94,11 @@ def _database(settings: Settings) -> Finding:
     finally:
         database.close()
     return Finding("database", "ok", shown)
+
+
+def _clock(escrow: Escrow, settings: Settings) -> Finding:
+    clock.check(escrow.web3, utc_now(), oldest_head_seconds=settings.oldest_head_seconds)
+    return Finding("clock", "ok", "it agrees with the newest block")
 
 
 def _relayer(escrow: Escrow) -> Finding:

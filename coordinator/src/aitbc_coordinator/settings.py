@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     """With `confirmations`: how many counted blocks a reorg may replace; a deeper one stops it."""
     check_logs: bool = True
     """Look by header and receipts, block by block, whether the node leaves out logs."""
+    oldest_head_seconds: int = Field(300, ge=0)
+    """A newest block older than this shows that node or clock is wrong; 0 for any age."""
     poll_seconds: float = Field(1.0, gt=0)
     """Pause between two looks at the chain."""
     quote_seconds: int = Field(60, ge=2, le=3600)

@@ -58,6 +58,7 @@ def test_a_healthy_coordinator_that_counts(operator: Operator, node: Node, token
         "keys": "ok",
         "database": "note",
         "escrow": "ok",
+        "clock": "ok",
         "relayer": "ok",
         "settling": "ok",
     }

@@ -20,7 +20,7 @@ from aitbc_coordinator.database import Database
 from aitbc_coordinator.nodes import Nodes
 from aitbc_coordinator.settlement.workers import Worker, Workers
 
-ALL_OK = {"node": "ok", "follower": "ok", "settler": "ok", "market": "ok"}
+ALL_OK = {"node": "ok", "follower": "ok", "settler": "ok", "market": "ok", "clock": "ok"}
 PATIENCE_SECONDS = 60
 
 
@@ -89,7 +89,36 @@ def test_a_node_that_is_down_is_named_without_the_key_in_its_url(
     made._follow.run_once()
     made._settle.run_once()
     made._market.run_once()
+    made._clock.run_once()
     assert made.checks() == ALL_OK
+
+
+@pytest.mark.parametrize(
+    ("off_by", "words"),
+    [
+        (-31, "this machine's clock is 31 seconds behind block "),
+        (-30, None),
+        (300, None),
+        (301, "is 301 seconds old: the chain or the node stands still, or this machine's clock"),
+    ],
+)
+def test_a_clock_that_is_not_the_chains_is_said(
+    world: World, off_by: int, words: str | None
+) -> None:
+    made = Workers(world.context, world.escrow, world.relayer_account)
+    world.node.clock.now += off_by
+    made._clock.run_once()
+    said = made.checks()["clock"]
+    assert said == "ok" if words is None else words in said
+
+
+def test_a_chain_that_mines_on_demand_has_blocks_of_any_age(world: World) -> None:
+    settings = world.context.settings.model_copy(update={"oldest_head_seconds": 0})
+    context = replace(world.context, settings=settings)
+    made = Workers(context, world.escrow, world.relayer_account)
+    world.node.clock.now += 10_000
+    made._clock.run_once()
+    assert made.checks()["clock"] == "ok"
 
 
 def test_a_defect_is_logged_with_its_traceback_and_reported_until_a_pass_succeeds(
@@ -156,6 +185,7 @@ def test_bookings_that_need_a_person_are_alerts_and_logged_once(
     monkeypatch.setattr(made._settler, "stuck", lambda: stuck)
     made._follow.run_once()
     made._market.run_once()
+    made._clock.run_once()
     for _ in range(2):
         made._settle.run_once()
     left = f"booking {world.booking(terms).short_id} is open past its claim window: it is left to"

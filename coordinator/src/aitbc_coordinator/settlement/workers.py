@@ -17,12 +17,15 @@ from aitbc_coordinator import nodes
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.market import hours
+from aitbc_coordinator.settlement import clock
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
 
 OK: Final = "ok"
 LONGEST_PAUSE_SECONDS = 30.0
+CLOCK_SECONDS = 5.0
+"""Between two looks at the clock."""
 STOP_SECONDS = 30.0
 
 NODE_DOWN = (requests.RequestException, Web3Exception, OSError)
@@ -122,10 +125,16 @@ class Workers:
                 hours.record(context)
             return False
 
+        def look_at_the_clock() -> bool:
+            allowed = settings.oldest_head_seconds
+            clock.check(escrow.web3, context.now(), oldest_head_seconds=allowed)
+            return False
+
         self._follow = Worker("follower", follow, settings.poll_seconds)
         self._settle = Worker("settler", settle, settings.poll_seconds)
         self._market = Worker("market", record_hour, settings.poll_seconds)
-        self._workers = (self._follow, self._settle, self._market)
+        self._clock = Worker("clock", look_at_the_clock, max(CLOCK_SECONDS, settings.poll_seconds))
+        self._workers = (self._follow, self._settle, self._market, self._clock)
 
     def start(self) -> None:
         for worker in self._workers:
@@ -146,6 +155,7 @@ class Workers:
             "follower": self._follow.status,
             "settler": self._settle.status,
             "market": self._market.status,
+            "clock": self._clock.status,
         }
 
     def leads(self) -> bool:
