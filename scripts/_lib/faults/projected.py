@@ -41,12 +41,13 @@ def is_over(evidence: Evidence) -> bool:
         return settled == len(evidence.attested) and not _is_any_live(session)
 
 
-def is_followed(evidence: Evidence) -> bool:
-    """Whether all but the newest block was followed, and nothing is under way."""
+def is_followed(evidence: Evidence, confirmations: int) -> bool:
+    """Whether every block was followed that is confirmed, and nothing is under way."""
     with evidence.database.read() as session:
         cursor = repository.cursor(session)
         head = int(evidence.chain.web3.eth.block_number)
-        return cursor is not None and cursor.block_number == head - 1 and not _is_any_live(session)
+        is_there = cursor is not None and cursor.block_number == head - confirmations
+        return is_there and not _is_any_live(session)
 
 
 def judge(evidence: Evidence) -> list[str]:
@@ -121,15 +122,16 @@ def _transactions(evidence: Evidence, session: Session) -> Iterator[str]:
     rows = session.exec(select(RelayTransaction)).all()
     final = [row for row in rows if row.state == RelayState.FINAL]
     late = [row for row in rows if _came_too_late(evidence, row)]
-    nonces = sorted(row.nonce for row in (*final, *late))
+    taken = [row for row in rows if _lost_its_nonce(evidence, row)]
+    nonces = sorted(row.nonce for row in (*final, *late, *taken))
     relayer = Web3.to_checksum_address(evidence.relayer)
     used = int(evidence.chain.web3.eth.get_transaction_count(relayer))
     if nonces != list(range(used)):
         yield f"relayer: {used} nonces were used, known are {nonces}"
     replaced = [row for row in rows if row.state == RelayState.REPLACED]
-    if replaced and evidence.mischief is not Mischief.STUCK:
+    if replaced and evidence.mischief in {Mischief.NONE, Mischief.REORGS}:
         yield f"relayer: {len(replaced)} transactions were replaced without need"
-    if len(rows) != len(final) + len(late) + len(replaced):
+    if len(rows) != len(final) + len(late) + len(taken) + len(replaced):
         yield f"relayer: transactions are {dict(Counter(row.state.value for row in rows))}"
     done = Counter(thing for row in final for thing in _carried(evidence, row))
     twice = [thing for thing, times in done.items() if times > 1]
@@ -155,6 +157,12 @@ def _came_too_late(evidence: Evidence, row: RelayTransaction) -> bool:
         return False
     mined_at = evidence.chain.web3.eth.get_block(row.mined_block)["timestamp"]
     return bool(mined_at >= arguments[0]["fundBy"])
+
+
+def _lost_its_nonce(evidence: Evidence, row: RelayTransaction) -> bool:
+    """Whether another transaction of the relayer's was mined instead, as was to be."""
+    failed = row.state == RelayState.FAILED and row.mined_block is None
+    return failed and evidence.mischief is Mischief.NONCE_TAKEN
 
 
 def _carried(evidence: Evidence, row: RelayTransaction) -> list[tuple[str, int]]:

@@ -6,11 +6,15 @@ import json
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from fault_proxy import faulty
 from sqlalchemy.exc import DBAPIError
 
 from aitbc.errors import AitbcError
@@ -19,12 +23,13 @@ from aitbc_coordinator.fault_points import COUNT_POINTS_IN, KILL_AT, FaultPoint
 from aitbc_coordinator.settings import ENV_PREFIX
 from faults import judge, projected
 from faults.chain import Chain
-from faults.databases import Store
+from faults.databases import Store, server
 from faults.evidence import Evidence, Outcome
-from faults.mischief import Mischief, begin
+from faults.mischief import Mischief, Scene, needs_of
 from faults.people import People, TooSlow
 from faults.plan import make_plan
 from faults.supervisor import PAUSE_SECONDS, PROGRAM, Supervisor
+from faults.troubles import begin, prepare
 from local_market import LocalMarketError, write_secret
 from wallets import give_wallet
 
@@ -34,7 +39,7 @@ SETTINGS = {
     "contract": "TokenEscrow",
     "quote_seconds": "8",
     "minimum_seconds": "2",
-    "heartbeat_allowance": "8",
+    "heartbeat_allowance": "12",
     "confirmations": "1",
     "poll_seconds": "0.4",
     "settle_gas": "0",
@@ -71,65 +76,72 @@ class Result:
 def run(spec: Spec, store: Store, program: Path = PROGRAM) -> Result:
     """Run a market to its end and judge it. `program` is what serves it."""
     started = time.monotonic()
-    with (
-        TemporaryDirectory(prefix="aitbc-faults-") as name,
-        store.empty_database(Path(name)) as database_url,
-    ):
-        result = _run(spec, Path(name), database_url, program)
+    with ExitStack() as stack:
+        if needs_of(spec.mischief).own_server:
+            store = stack.enter_context(server())
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="aitbc-faults-")))
+        url = stack.enter_context(store.empty_database(folder))
+        result = _run(spec, folder, store, url, program)
     return Result(**{**vars(result), "seconds": round(time.monotonic() - started)})
 
 
-def _run(spec: Spec, folder: Path, url: str, program: Path) -> Result:
+def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Result:
     home, passphrase_file = folder / "home", write_secret(folder / "passphrase")
-    attester, relayer = (
-        give_wallet(home / "keys", passphrase_file, name=name) for name in ("attester", "relayer")
-    )
-    chain = Chain(folder, attester)
-    try:
-        chain.call("anvil_setBalance", relayer, hex(10**24))
-        counts = folder / "passages.json"
+    relayer: LocalAccount = Account.create()
+    give_wallet(home / "keys", passphrase_file, name="relayer", account=relayer)
+    attester = give_wallet(home / "keys", passphrase_file, name="attester")
+    with ExitStack() as stack:
+        chain = Chain(folder, attester)
+        stack.callback(chain.stop)
+        chain.call("anvil_setBalance", relayer.address, hex(10**24))
+        needs = needs_of(spec.mischief)
+        proxies = [stack.enter_context(faulty(chain.node.rpc_url)) for _ in range(needs.proxies)]
+        prepare(spec.mischief, proxies)
         settings = {
             **SETTINGS,
             "home": str(home),
             "passphrase_file": str(passphrase_file),
             "database_url": url,
-            "rpc_url": chain.node.rpc_url,
+            "rpc_url": ",".join(proxy.url for proxy in proxies) or chain.node.rpc_url,
             "chain_id": str(chain.chain_id),
             "escrow": chain.escrow_address,
             "deploy_block": str(chain.deploy_block),
             "batch_size": str(max(2, spec.bookings // BATCHES)),
+            **needs.settings,
         }
-        env = {ENV_PREFIX + key.upper(): value for key, value in settings.items()}
+        counts = folder / "passages.json"
         fault = {COUNT_POINTS_IN: str(counts)}
         if spec.point is not None:
             fault = {KILL_AT: f"{spec.point.value}:{spec.position}"}
+        env = {ENV_PREFIX + key.upper(): value for key, value in settings.items()}
         supervisor = Supervisor(program, folder, env, fault)
         supervisor.start()
-        try:
-            result = _play(spec, chain, supervisor, url, relayer)
-        finally:
-            supervisor.stop()
+        stack.callback(supervisor.stop)
+        scene = Scene(chain, relayer, proxies, url, store.restart, supervisor.pid)
+        result = _play(spec, scene, supervisor, int(settings["confirmations"]))
+        supervisor.stop()
         if spec.point is None and counts.exists():
             return Result(**{**vars(result), "passages": json.loads(counts.read_text())})
         return result
-    finally:
-        chain.stop()
 
 
-def _play(spec: Spec, chain: Chain, supervisor: Supervisor, url: str, relayer: str) -> Result:
-    database = Database(url)
+def _play(spec: Spec, scene: Scene, supervisor: Supervisor, confirmations: int) -> Result:
+    database, chain = Database(scene.database_url), scene.chain
     try:
         people = People(chain, supervisor)
         lived = people.live(make_plan(spec.seed, spec.bookings))
-        begin(spec.mischief, chain, relayer)
-        evidence = Evidence(chain, database, relayer, lived, spec.mischief)
+        trouble = begin(spec.mischief, scene)
+        evidence = Evidence(chain, database, str(scene.relayer.address), lived, spec.mischief)
         in_time = _wait(lambda: projected.is_over(evidence), supervisor)
         chain.freeze()
-        chain.mine()
-        chain.mine()
-        in_time = in_time and _wait(lambda: projected.is_followed(evidence), supervisor)
+        for _ in range(confirmations + 1):
+            chain.mine()
+        followed = partial(projected.is_followed, evidence, confirmations)
+        in_time = in_time and _wait(followed, supervisor)
         supervisor.stop()
         wrong = [] if in_time else [f"not over after {SETTLING_SECONDS} s"]
+        if not trouble.happened:
+            wrong.append(f"nothing of '{spec.mischief}' happened")
         wrong += [*_deaths(spec, supervisor), *judge.judge(evidence, people.buyers)]
         return Result(wrong, evidence.outcomes)
     except TooSlow as error:

@@ -65,6 +65,13 @@ class Supervisor:
             time.sleep(PAUSE_SECONDS)
         raise LocalMarketError(self.failure or "the coordinator does not answer")
 
+    def pid(self) -> int:
+        """Of the process that runs. Raises LocalMarketError when there is none."""
+        process = self._process
+        if process is None or process.popen.poll() is not None:
+            raise LocalMarketError("the coordinator does not run")
+        return process.popen.pid
+
     def stop(self) -> None:
         """End it as an operator does, and wait for it."""
         self._stopping = True

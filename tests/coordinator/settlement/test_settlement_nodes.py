@@ -71,7 +71,7 @@ def test_another_endpoint_answers_where_the_first_fails(
 ) -> None:
     first, second = pair
     first.fault = fault
-    made = over(first, second, watch=watch, timeout_seconds=1)
+    made = over(first, second, watch=watch, timeout_seconds=3)
     assert Web3(made).eth.block_number > 0
     asked = len(first.asked)
     Web3(made).eth.block_number  # noqa: B018
