@@ -75,6 +75,8 @@ class Process:
             with self._changed:
                 self.lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
+        # Its output ends a moment before it has ended itself.
+        self.popen.wait()
         with self._changed:
             self._changed.notify_all()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploying import deploy
 from local_market import BIN, LocalMarket, Node, User, clean_environment, write_secret
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,6 +15,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "contracts/README.md"]
 RUN_ELSEWHERE = {
     "./scripts/bench gas": "tests/bench/test_gas.py",
     "./scripts/demo": "test_demo.py",
+    "./scripts/faults": "test_kill_matrix.py",
     "./scripts/test": "this very run",
     "pip install -e ./cli\naitbc init": "test_guide.py",
 }
@@ -112,6 +114,7 @@ def test_operator(tmp_path: Path) -> None:
             "SOLCX_BINARY_PATH": str(ROOT / ".venv/solcx"),
             "APE_DATA_FOLDER": str(tmp_path / "ape"),
             "RPC_URL": node.rpc_url,
+            "TOKEN": deploy(node.web3, "TestDollar")[0],
             "FEE_RECIPIENT": str(list(node.web3.eth.accounts)[9]),
             "RECORDS": str(tmp_path / "records"),
         }
@@ -119,6 +122,8 @@ def test_operator(tmp_path: Path) -> None:
             printed = run(block, env)
             if match := re.search(r"attester\W+(0x[0-9a-fA-F]{40})", printed):
                 env["ATTESTER"] = match[1]
+            if match := re.search(r"relayer\W+(0x[0-9a-fA-F]{40})", printed):
+                node.give_coin(match[1], 10**18)
         run(f"{BIN}/aitbc-coordinator migrate", env)
         assert (tmp_path / "home" / "config.toml").exists()
     finally:

@@ -73,6 +73,29 @@ def init(
         Path | None,
         typer.Option(help="The deploy script's record; the newest escrow of this attester counts."),
     ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Deploy an escrow that holds this ERC-20 token.")
+    ] = None,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native", help="Deploy an escrow that holds the chain's coin.", show_default=False
+        ),
+    ] = False,
+    fee_recipient: Annotated[
+        str | None, typer.Option(help="Deploy: who earns the fees, for ever.")
+    ] = None,
+    fee_bps: Annotated[
+        int | None,
+        typer.Option(help="Deploy: hundredths of a percent (default 100)."),
+    ] = None,
+    arbiter: Annotated[
+        str | None, typer.Option(help="Deploy: who divides what is disputed (default: nobody).")
+    ] = None,
+    claim_window: Annotated[
+        int | None,
+        typer.Option(help="Deploy: seconds after a booking in which to settle (default a day)."),
+    ] = None,
     public_rpc: Annotated[
         str | None, typer.Option(help="A node that clients are told they may use.")
     ] = None,
@@ -84,19 +107,32 @@ def init(
         bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)
     ] = False,
 ) -> None:
-    """Make the coordinator's keys, and configure it once its escrow is deployed.
+    """Make the coordinator's keys, and with --token or --native its escrow, and configure it.
 
-    It can be run again at any time: it keeps what there is and adds what is missing.
+    It can be run again at any time: it keeps what there is and adds what is missing. The relayer's
+    key pays for the deployment.
     """
     from aitbc_coordinator import provision
 
+    wish = provision.given_wish(
+        token=token,
+        native=native,
+        arbiter=arbiter,
+        fee_bps=fee_bps,
+        fee_recipient=fee_recipient,
+        claim_window=claim_window,
+    )
     found = provision.provision(
         deployment=provision.given_deployment(escrow, contract, deploy_block),
         record=deployment,
+        wish=wish,
         rpc_url=rpc,
         public_rpc_url=public_rpc,
         assignments=settings or [],
+        say=lambda what: typer.echo(what, err=True),
     )
+    if wish is not None:
+        migrate()
     shown = {
         "attester": found.attester,
         "relayer": found.relayer,
@@ -108,8 +144,10 @@ def init(
         for name, value in shown.items():
             typer.echo(f"{name:<9} {value or 'not complete yet'}")
     if found.config is None:
-        command = provision.deploy_command(found.attester)
-        typer.echo(f"next: deploy the escrow: {command}", err=True)
+        typer.echo("next: give the relayer coin for gas, then deploy the escrow:", err=True)
+        options = "(--token ADDRESS | --native) --fee-recipient ADDRESS"
+        typer.echo(f"  aitbc-coordinator init --rpc URL {options}", err=True)
+        typer.echo(f"or from another wallet: {provision.deploy_command(found.attester)}", err=True)
         typer.echo("then: aitbc-coordinator init --rpc URL --deployment FILE", err=True)
     else:
         if found.note is not None:

@@ -1,5 +1,6 @@
 """`aitbc-coordinator init`: keys first, then, once an escrow names them, the configuration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,8 +14,9 @@ from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.types import Address
 from aitbc_coordinator import home, nodes
+from aitbc_coordinator.deployment import Wish, deploy, read
 from aitbc_coordinator.market.worth import why_not_counted
-from aitbc_coordinator.settings import parts
+from aitbc_coordinator.settings import Settings, parts
 
 NODE_HINT = "start the node, or name another with --rpc or AITBC_COORDINATOR_RPC_URL"
 
@@ -54,15 +56,23 @@ def provision(
     *,
     deployment: Deployment | None,
     record: Path | None,
+    wish: Wish | None,
     rpc_url: str | None,
     public_rpc_url: str | None,
     assignments: list[str],
+    say: Callable[[str], None],
 ) -> Provisioned:
     """Make what is missing in the home, and configure it once an escrow is known.
 
-    `record` is the deploy script's file, in which the newest escrow of this attester is taken.
-    Raises AitbcError; what was made until then stays, and the next run goes on from there.
+    `record` is the deploy script's file, in which the newest escrow of this attester is taken; a
+    `wish` is deployed. Raises AitbcError; what was made until then stays, and the next run goes on
+    from there.
     """
+    if sum(way is not None for way in (deployment, record, wish)) > 1:
+        raise InvalidInput(
+            "an escrow is either deployed, or named, or in a record",
+            hint="give --token or --native, or --escrow, or --deployment",
+        )
     given = dict(home.parse_setting(assignment) for assignment in assignments)
     if rpc_url is not None:
         given["rpc_url"] = rpc_url
@@ -76,6 +86,8 @@ def provision(
     config |= {"passphrase_file": str(passphrase_file), **given}
     if record is not None:
         deployment = newest_deployment(record, attester)
+    if wish is not None:
+        deployment = _deployed(wish, folder, config, attester, say)
     fee_bps = None
     if deployment is not None:
         escrow = _open_own(deployment, config.get("rpc_url"), attester)
@@ -93,6 +105,35 @@ def provision(
     return Provisioned(attester, keys[home.RELAYER], path, note)
 
 
+def given_wish(
+    *,
+    token: str | None,
+    native: bool,
+    arbiter: str | None,
+    fee_bps: int | None,
+    fee_recipient: str | None,
+    claim_window: int | None,
+) -> Wish | None:
+    """The market that is to be made; None when nothing is given. Raises InvalidInput."""
+    fields = {
+        "arbiter": arbiter,
+        "fee_bps": fee_bps,
+        "fee_recipient": fee_recipient,
+        "claim_window": claim_window,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not native and token is None and not given:
+        return None
+    if native == (token is not None):
+        raise InvalidInput("say what the escrow is to hold: --token ADDRESS, or --native")
+    if fee_recipient is None:
+        raise InvalidInput("say who earns the fees: --fee-recipient ADDRESS")
+    try:
+        return Wish.model_validate({"token": token, **given})
+    except ValidationError as error:
+        raise InvalidInput(_first(error)) from error
+
+
 def given_deployment(
     address: str | None, contract: str | None, deploy_block: int | None
 ) -> Deployment | None:
@@ -103,11 +144,17 @@ def given_deployment(
     try:
         return Deployment.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
         raise InvalidInput(
-            f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}",
+            _first(error),
             hint="give --escrow ADDRESS, --contract NAME and --deploy-block N together",
         ) from error
+
+
+def _first(error: ValidationError) -> str:
+    """What is wrong, and with which option."""
+    first = error.errors()[0]
+    words = first["msg"].removeprefix("Value error, ")
+    return f"{first['loc'][0]}: {words}" if first["loc"] else words
 
 
 def newest_deployment(record: Path, attester: str) -> Deployment:
@@ -130,7 +177,7 @@ def newest_deployment(record: Path, attester: str) -> Deployment:
 
 
 def deploy_command(attester: str) -> str:
-    """How to deploy an escrow for this attester, on a local chain."""
+    """How to deploy an escrow for this attester, on a local chain, from another wallet."""
     return (
         'ape run deploy --network "ethereum:local:$RPC_URL" --account NAME '
         f"--attester {attester} --fee-recipient ADDRESS (--token ADDRESS | --native) "
@@ -142,6 +189,40 @@ def _escrows(record: Path) -> list[dict[str, Any]]:
     entries = TypeAdapter(list[dict[str, Any]]).validate_json(record.read_bytes())
     known = get_args(EscrowName)
     return [entry for entry in entries if entry.get("contract") in known]
+
+
+def _deployed(
+    wish: Wish, folder: Path, config: dict[str, Any], attester: str, say: Callable[[str], None]
+) -> Deployment:
+    """The escrow of a wish, deployed now or before. Raises AitbcError."""
+    if config.get("rpc_url") is None:
+        raise InvalidInput("say which node to use: --rpc URL")
+    if "escrow" in config and read(folder) is None:
+        raise InvalidInput(
+            f"this home has the escrow {config['escrow']} on chain {config['chain_id']}",
+            hint="set AITBC_COORDINATOR_HOME to another folder for another market",
+        )
+    urls = parts(config["rpc_url"])
+    try:
+        chain_id = nodes.chain_id_of(urls)
+        web3 = nodes.connect(urls, chain_id)
+    except NODE_FAILURES as error:
+        raise ChainError(reason(error), hint=NODE_HINT) from error
+    made = deploy(
+        web3,
+        wish,
+        home.unlock(home.RELAYER, Path(config["passphrase_file"])),
+        attester=attester,
+        folder=folder,
+        confirmations=config.get("confirmations", Settings.model_fields["confirmations"].default),
+        say=say,
+    )
+    return Deployment(
+        contract=wish.contract,
+        address=made.escrow,
+        deploy_block=made.block,
+        chain_id=chain_id,
+    )
 
 
 def _open_own(deployment: Deployment, rpc_url: str | None, attester: str) -> Escrow:

@@ -14,7 +14,7 @@ from eth_utils.abi import (
 )
 from hexbytes import HexBytes
 from web3 import Web3
-from web3.contract.contract import ContractFunction
+from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import (
     ContractCustomError,
     ContractLogicError,
@@ -85,21 +85,32 @@ def send(
 
 
 def build(escrow: Escrow, sender: str, function: ContractFunction, value: int = 0) -> TxParams:
-    """An EIP-1559 transaction for the escrow's own chain, whatever chain the node names.
+    """A call of the escrow or of its token; see `build_call`."""
+    return build_call(escrow.web3, escrow.domain.chain_id, sender, function, value)
+
+
+def build_call(
+    web3: Web3,
+    chain_id: int,
+    sender: str,
+    call: ContractFunction | ContractConstructor,
+    value: int = 0,
+) -> TxParams:
+    """An EIP-1559 transaction for a chain, whatever chain the node names.
 
     Gas is estimated, plus a margin. Raises web3's errors, and ChainError above the fee ceiling.
     """
-    eth, account = escrow.web3.eth, Web3.to_checksum_address(sender)
-    gas = function.estimate_gas({"from": account, "value": Wei(value)})
+    eth, account = web3.eth, Web3.to_checksum_address(sender)
+    gas = call.estimate_gas({"from": account, "value": Wei(value)})
     base_fee, tip = int(eth.get_block("latest")["baseFeePerGas"]), int(eth.max_priority_fee)
     if base_fee + tip > MAXIMUM_FEE:
         raise ChainError(
             f"the node asks {(base_fee + tip) // GWEI} gwei for gas: more than this program pays",
             hint="wait, or check the price of gas with another node: aitbc config set rpc_url URL",
         )
-    return function.build_transaction(
+    return call.build_transaction(
         {
-            "chainId": escrow.domain.chain_id,
+            "chainId": chain_id,
             "from": account,
             "value": Wei(value),
             "nonce": eth.get_transaction_count(account, "pending"),
