@@ -18,7 +18,7 @@ from faults.running import Result, Spec
 from faults.supervisor import PROGRAM
 
 BOOKINGS = 8
-AT_ONCE = 3
+AT_ONCE = 5
 NEVER = 1_000_000
 
 SELECTION = {
