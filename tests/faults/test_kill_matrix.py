@@ -24,13 +24,10 @@ NEVER = 1_000_000
 SELECTION = {
     "sqlite": (
         Spec(1, BOOKINGS, Mischief.NONE, FaultPoint.MIGRATION_STATEMENT, 20),
-        Spec(2, BOOKINGS, Mischief.NONE, FaultPoint.QUOTE_WRITTEN, 3),
         Spec(3, BOOKINGS, Mischief.REORGS, FaultPoint.REWIND_WRITTEN, 1),
         Spec(9, BOOKINGS, Mischief.DISK_FULL),
-        Spec(10, BOOKINGS, Mischief.NODE_BREAKS_OFF),
     ),
     "postgresql": (
-        Spec(4, BOOKINGS, Mischief.NONE, FaultPoint.HEARTBEAT_WRITING, 2),
         Spec(5, BOOKINGS, Mischief.NONE, FaultPoint.BATCH_WRITTEN, 1),
         Spec(6, BOOKINGS, Mischief.NONE, FaultPoint.BROADCAST_TAKEN, 2),
         Spec(11, BOOKINGS, Mischief.NONCE_TAKEN),

@@ -150,23 +150,38 @@ def test_rows_count_what_was_run_and_what_was_wrong() -> None:
     ]
 
 
-def test_what_the_whole_matrix_found_is_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_was_found_so_far_of_the_whole_matrix_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = State(tmp_path / "state.json")
+    path = tmp_path / "FAULTS.md"
+    monkeypatch.setattr(program, "RECORD", path)
+    monkeypatch.setattr(program, "State", lambda *_, **__: state)
+
+    def interrupted(*_: object, **__: object) -> None:
+        state.keep(matrix.kills()[0].name, Kept(1, [], 2))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(matrix, "find", interrupted)
+        assert faults(monkeypatch, "--only", "quote.*") == 130
+        assert not path.exists()
+        assert faults(monkeypatch) == 130
+    rows = {row.id: row for row in record.read(path)}
+    assert list(rows) == ["kill_points", "kill_runs", "kill_wrong", "faults_runs", "faults_wrong"]
+    assert (rows["kill_runs"].value, rows["kill_runs"].holds) == (1, False)
+
     for case in (*matrix.kills(), *matrix.troubles()):
         state.keep(case.name, Kept(1, [], 2))
-    monkeypatch.setattr(program, "RECORD", tmp_path / "FAULTS.md")
-    monkeypatch.setattr(program, "State", lambda *_, **__: state)
-    for only, recorded in (["--only", "quote.*"], False), ([], True):
-        monkeypatch.setattr(sys, "argv", ["faults", "--json", "--bookings", "40", *only])
-        assert program.main() == 0
-        assert (tmp_path / "FAULTS.md").exists() == recorded
-    rows = record.read(tmp_path / "FAULTS.md")
-    kinds = ["kill_points", "kill_runs", "kill_wrong", "faults_runs", "faults_wrong"]
-    assert [row.id for row in rows] == kinds
-    assert all(row.holds and row.note.startswith("40 bookings") for row in rows)
-    assert rows[0].seconds == 2 * (len(matrix.kills()) + len(matrix.troubles()))
+    assert faults(monkeypatch) == 0
+    whole = record.read(path)
+    assert all(row.holds and row.note.startswith("40 bookings") for row in whole)
+    assert whole[0].seconds == 2 * (len(matrix.kills()) + len(matrix.troubles()))
+
+
+def faults(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["faults", "--json", "--bookings", "40", *args])
+    return program.main()
 
 
 def test_a_point_that_is_not_there_is_said() -> None:

@@ -3,7 +3,7 @@
 Each run is a market of its own: a node, the installed coordinator, and people who book, deliver,
 cancel and dispute. The coordinator is killed once and started again; or nodes, chain or database
 fail as they do in life. It must end as if nothing had happened, without a person. An
-interrupted matrix goes on where it stopped. What the whole of it found is written into
+interrupted matrix goes on where it stopped. What all of it found so far is written into
 coordinator/FAULTS.md. The exit status is 1 if a goal is missed.
 """
 
@@ -50,16 +50,19 @@ def main() -> int:
         _say(f"no case is called '{options.only}'")
         return 2
     state = State(path_of_tree(options.bookings), fresh=options.fresh)
+    interrupted = False
     try:
         with stores() as made:
             matrix.find(cases, options.bookings, state, made, jobs=options.jobs, say=_say)
     except KeyboardInterrupt:
         _say(f"interrupted; what was found so far is kept in {FOLDER.name}")
-        return 130
+        interrupted = True
     found = {case: kept for case in cases if (kept := state.find(case.name)) is not None}
     rows = rows_of(cases, found)
-    if cases == every and len(found) == len(cases):
+    if cases == every and found:
         _record(rows, found, options.bookings)
+    if interrupted:
+        return 130
     if options.json:
         print(json.dumps({"name": "faults", "commit": commit(*INPUTS), "rows": rows}))
     else:
