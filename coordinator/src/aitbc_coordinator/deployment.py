@@ -5,14 +5,16 @@ on with those very bytes, which one nonce lets the chain take once.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from web3 import Web3
 from web3.contract.contract import ContractConstructor
 from web3.exceptions import (
@@ -29,41 +31,18 @@ from aitbc.chain.node import NODE_FAILURES, reason
 from aitbc.chain.transactions import ALREADY_SENT, build_call
 from aitbc.errors import ChainError, InvalidInput
 from aitbc.files import write_private
-from aitbc.protocol.artifacts import EscrowName, load_artifact
+from aitbc.protocol.artifacts import load_artifact
 from aitbc.protocol.types import Address
 from aitbc.protocol.units import NATIVE_COIN, format_amount
+from aitbc_coordinator.nodes import consistently
+from aitbc_coordinator.wish import Wish
 
 FILE = "deployment.json"
-MAX_FEE_BPS = 1_000
-MAX_CLAIM_WINDOW = 90 * 86_400
-NOBODY = "0x" + "00" * 20
 PATIENCE_SECONDS = 180
 PAUSE_SECONDS = 0.5
-
-
-class Wish(BaseModel):
-    """The market to make. All of it is immutable in its escrow."""
-
-    model_config = ConfigDict(frozen=True)
-
-    token: Address | None
-    """The ERC-20 token that the escrow holds; None for the chain's own coin."""
-    arbiter: Address = NOBODY
-    """Nobody: there are no disputes."""
-    fee_bps: int = Field(100, ge=0, le=MAX_FEE_BPS)
-    fee_recipient: Address
-    claim_window: int = Field(86_400, ge=1, le=MAX_CLAIM_WINDOW)
-    """Seconds after the end of a booking in which it can be settled."""
-
-    @model_validator(mode="after")
-    def _somebody_earns_the_fees(self) -> "Wish":
-        if self.fee_recipient == NOBODY:
-            raise ValueError("--fee-recipient must not be the zero address")
-        return self
-
-    @property
-    def contract(self) -> EscrowName:
-        return "NativeEscrow" if self.token is None else "TokenEscrow"
+FEE_HINT = "raise maximum_fee_gwei, or wait for gas to become cheaper"
+TAKEN_MEANWHILE = (*ALREADY_SENT, "nonce too low")
+"""How nodes refuse what they have, or had a moment before: the next look at the chain tells."""
 
 
 class Begun(BaseModel):
@@ -106,21 +85,23 @@ def deploy(
     attester: str,
     folder: Path,
     confirmations: int,
+    ceiling: int,
     say: Callable[[str], None],
 ) -> Deployed:
     """Deploy, or go on with what was begun, until so many blocks are on top of it.
 
-    Raises InvalidInput where another market was begun in the home, and ChainError where the node
-    fails or refuses; to repeat it goes on from there.
+    The relayer pays at most `ceiling` (wei) for a unit of gas. Raises InvalidInput where another
+    market was begun in the home, and ChainError where the node fails or refuses; to repeat it goes
+    on from there.
     """
-    begun = read(folder)
     try:
+        begun = read(folder)
         if begun is None:
-            begun = _sign(web3, wish, relayer, attester)
-            write_private(folder / FILE, begun.model_dump_json(indent=2))
-        elif (begun.wish, begun.attester, begun.chain_id) != (wish, attester, web3.eth.chain_id):
+            begun = _kept(folder, _sign(web3, wish, relayer, attester, ceiling))
+        if (begun.wish, begun.attester, begun.chain_id) != (wish, attester, web3.eth.chain_id):
             raise InvalidInput(
-                f"another market was begun in this home: {_described(begun)}",
+                "another market was begun in this home: "
+                f"{begun.wish.options} on chain {begun.chain_id}",
                 hint="repeat that command, or set AITBC_COORDINATOR_HOME for another market",
             )
         say(f"deploying {wish.contract} in transaction {begun.tx_hash}")
@@ -133,15 +114,24 @@ def deploy(
     return Deployed(escrow=begun.escrow, block=block)
 
 
-def _sign(web3: Web3, wish: Wish, relayer: LocalAccount, attester: str) -> Begun:
+def _kept(folder: Path, signed: Begun) -> Begun:
+    """What counts in this home from now on: what was signed, or what another run kept first."""
+    with suppress(FileExistsError):
+        write_private(folder / FILE, signed.model_dump_json(indent=2), replace=False)
+    return read(folder) or signed
+
+
+def _sign(web3: Web3, wish: Wish, relayer: LocalAccount, attester: str, ceiling: int) -> Begun:
     if wish.arbiter == attester:
         raise InvalidInput("--arbiter must not be this coordinator's attester")
     if wish.token is not None:
         _check_token(web3, wish.token)
     chain_id = int(web3.eth.chain_id)
     constructor = _constructor(web3, wish, attester)
-    transaction = build_call(web3, chain_id, relayer.address, constructor)
-    _check_coin(web3, relayer.address, int(transaction["gas"]) * int(transaction["maxFeePerGas"]))
+    transaction = build_call(
+        web3, chain_id, relayer.address, constructor, ceiling=ceiling, hint=FEE_HINT
+    )
+    _check_coin(web3, relayer.address, _cost(transaction))
     signed = relayer.sign_transaction(transaction)  # type: ignore[arg-type]  # TxParams is stricter
     nonce = transaction["nonce"]
     return Begun(
@@ -180,6 +170,11 @@ def _check_token(web3: Web3, token: str) -> None:
         ) from error
 
 
+def _cost(transaction: Mapping[str, Any]) -> int:
+    """The most that a transaction costs, in wei."""
+    return int(transaction["gas"]) * int(transaction["maxFeePerGas"])
+
+
 def _check_coin(web3: Web3, relayer: str, cost: int) -> None:
     """Raises ChainError unless the relayer can pay so much (wei)."""
     balance = int(web3.eth.get_balance(to_checksum_address(relayer)))
@@ -189,30 +184,41 @@ def _check_coin(web3: Web3, relayer: str, cost: int) -> None:
     raise ChainError(
         f"the relayer {relayer} has {format_amount(balance, decimals)} of the coin of chain "
         f"{web3.eth.chain_id}, and deploying costs up to {format_amount(cost, decimals)}",
-        hint="send it coin for gas, and run the same command again: nothing was sent",
+        hint="send it coin for gas, and run the same command again",
     )
 
 
 def _bring_into_chain(web3: Web3, begun: Begun, path: Path, confirmations: int) -> int:
-    """The block of a deployment that is confirmed."""
+    """The block of a deployment, once it is confirmed."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    sent = False
     while time.monotonic() < deadline:
-        receipt = _receipt(web3, begun.tx_hash)
-        if receipt is not None:
-            _check_success(begun, receipt)
-            block = int(receipt["blockNumber"])
-            if int(web3.eth.block_number) - block >= confirmations:
-                return block
-        elif not sent:
-            _check_nonce(web3, begun, path)
-            _send(web3, begun)
-            sent = True
+        block = consistently(web3, lambda: _step(web3, begun, path, confirmations))
+        if block is not None:
+            return block
         time.sleep(PAUSE_SECONDS)
     raise ChainError(
         f"transaction {begun.tx_hash} is not confirmed yet",
         hint="run the same command again: it goes on waiting, and deploys nothing twice",
     )
+
+
+def _step(web3: Web3, begun: Begun, path: Path, confirmations: int) -> int | None:
+    """The block of a confirmed deployment; None, after what can be done for it, until then."""
+    # Asked first: whatever is in this block, the node tells the receipt of.
+    head = int(web3.eth.block_number)
+    receipt = _receipt(web3, begun.tx_hash)
+    if receipt is None:
+        _send_again(web3, begun, path, max(head - confirmations, 0))
+        return None
+    block = int(receipt["blockNumber"])
+    if head - block < confirmations:
+        return None
+    if receipt["status"] != 1 or receipt["contractAddress"] != begun.escrow:
+        raise ChainError(
+            f"transaction {begun.tx_hash} was mined, and made no escrow",
+            hint=f"remove {path} and run the same command again: it deploys anew",
+        )
+    return block
 
 
 def _receipt(web3: Web3, tx_hash: str) -> TxReceipt | None:
@@ -222,19 +228,21 @@ def _receipt(web3: Web3, tx_hash: str) -> TxReceipt | None:
         return None
 
 
-def _check_success(begun: Begun, receipt: TxReceipt) -> None:
-    if receipt["status"] != 1 or receipt["contractAddress"] != begun.escrow:
-        raise ChainError(
-            f"transaction {begun.tx_hash} was mined, and made no escrow",
-            hint="set AITBC_COORDINATOR_HOME for another try: this one's nonce is spent",
-        )
+def _send_again(web3: Web3, begun: Begun, path: Path, confirmed: int) -> None:
+    """Give the node what it does not have. Raises ChainError where it can never be mined.
 
-
-def _check_nonce(web3: Web3, begun: Begun, path: Path) -> None:
-    """Raises ChainError where another transaction has the nonce: this one can never be mined."""
+    `confirmed` is the newest block that is not expected to be replaced.
+    """
     sender = web3.eth.account.recover_transaction(HexBytes(begun.raw))
-    used = int(web3.eth.get_transaction_count(sender)) > begun.nonce
-    if used and _receipt(web3, begun.tx_hash) is None:
+    if int(web3.eth.get_transaction_count(sender)) <= begun.nonce:
+        _send(web3, begun, sender)
+    elif web3.eth.get_code(to_checksum_address(begun.escrow)):
+        raise ChainError(
+            f"there is a contract at {begun.escrow}, and the node does not tell the receipt of "
+            f"transaction {begun.tx_hash}, which was to deploy it",
+            hint="name another node with --rpc, one that keeps old receipts",
+        )
+    elif int(web3.eth.get_transaction_count(sender, confirmed)) > begun.nonce:
         raise ChainError(
             f"another transaction of the relayer {sender} took nonce {begun.nonce}: "
             f"{begun.tx_hash}, which was to deploy, cannot be mined any more",
@@ -242,18 +250,14 @@ def _check_nonce(web3: Web3, begun: Begun, path: Path) -> None:
         )
 
 
-def _send(web3: Web3, begun: Begun) -> None:
+def _send(web3: Web3, begun: Begun, sender: str) -> None:
     try:
-        web3.eth.send_raw_transaction(HexBytes(begun.raw))
-    except Web3RPCError as error:
-        if not any(words in str(error.message).lower() for words in ALREADY_SENT):
-            raise
-
-
-def _described(begun: Begun) -> str:
-    wish = begun.wish
-    money = "--native" if wish.token is None else f"--token {wish.token}"
-    return (
-        f"{money} --fee-bps {wish.fee_bps} --fee-recipient {wish.fee_recipient} "
-        f"--arbiter {wish.arbiter} --claim-window {wish.claim_window} on chain {begun.chain_id}"
-    )
+        web3.eth.get_transaction(HexBytes(begun.tx_hash))
+    except TransactionNotFound:
+        raw = HexBytes(begun.raw)
+        _check_coin(web3, sender, _cost(TypedTransaction.from_bytes(raw).as_dict()))
+        try:
+            web3.eth.send_raw_transaction(raw)
+        except Web3RPCError as error:
+            if not any(words in str(error.message).lower() for words in TAKEN_MEANWHILE):
+                raise

@@ -131,6 +131,16 @@ def parse_setting(assignment: str) -> tuple[str, Any]:
         raise InvalidInput(f"{key}: {error.errors()[0]['msg']}") from error
 
 
+def number(name: str, config: dict[str, Any]) -> int:
+    """A setting that is a number, as long as others are missing. Raises InvalidInput.
+
+    As always, the environment wins over the configuration.
+    """
+    default = Settings.model_fields[name].default
+    value = os.environ.get(ENV_PREFIX + name.upper(), config.get(name, default))
+    return int(parse_setting(f"{name}={value}")[1])
+
+
 def load_settings() -> Settings:
     """The settings of this environment. Raises InvalidInput, naming what is missing or wrong."""
     read_config()

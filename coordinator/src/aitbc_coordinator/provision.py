@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from aitbc.chain.escrow import Escrow, checked_escrow
 from aitbc.chain.node import NODE_FAILURES, reason
+from aitbc.chain.transactions import GWEI
 from aitbc.errors import ChainError, InvalidInput, UntrustedMarket
 from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.types import Address
 from aitbc_coordinator import home, nodes
-from aitbc_coordinator.deployment import Wish, deploy, read
+from aitbc_coordinator.deployment import deploy, read
 from aitbc_coordinator.market.worth import why_not_counted
-from aitbc_coordinator.settings import Settings, parts
+from aitbc_coordinator.settings import parts
+from aitbc_coordinator.wish import Wish
 
 NODE_HINT = "start the node, or name another with --rpc or AITBC_COORDINATOR_RPC_URL"
 
@@ -91,6 +93,8 @@ def provision(
     fee_bps = None
     if deployment is not None:
         escrow = _open_own(deployment, config.get("rpc_url"), attester)
+        if wish is not None:
+            wish.check(attester, escrow.parameters)
         fee_bps = escrow.parameters.fee_bps
         config |= {
             "chain_id": escrow.domain.chain_id,
@@ -214,7 +218,8 @@ def _deployed(
         home.unlock(home.RELAYER, Path(config["passphrase_file"])),
         attester=attester,
         folder=folder,
-        confirmations=config.get("confirmations", Settings.model_fields["confirmations"].default),
+        confirmations=home.number("confirmations", config),
+        ceiling=home.number("maximum_fee_gwei", config) * GWEI,
         say=say,
     )
     return Deployment(

@@ -32,6 +32,7 @@ GAS_MARGIN_PERCENT = 20
 GWEI = 10**9
 MAXIMUM_FEE = 500 * GWEI
 """The most that is paid for a unit of gas (wei), whatever a node says it costs."""
+FEE_HINT = "wait, or check the price of gas with another node: aitbc config set rpc_url URL"
 ALREADY_SENT = ("already known", "already imported")
 """How nodes say that they have a transaction."""
 RECEIPT_TIMEOUT_SECONDS = 180
@@ -95,18 +96,22 @@ def build_call(
     sender: str,
     call: ContractFunction | ContractConstructor,
     value: int = 0,
+    *,
+    ceiling: int = MAXIMUM_FEE,
+    hint: str = FEE_HINT,
 ) -> TxParams:
     """An EIP-1559 transaction for a chain, whatever chain the node names.
 
-    Gas is estimated, plus a margin. Raises web3's errors, and ChainError above the fee ceiling.
+    Gas is estimated, plus a margin. Raises web3's errors, and ChainError with `hint` where a unit
+    of gas costs more than `ceiling` (wei).
     """
     eth, account = web3.eth, Web3.to_checksum_address(sender)
     gas = call.estimate_gas({"from": account, "value": Wei(value)})
     base_fee, tip = int(eth.get_block("latest")["baseFeePerGas"]), int(eth.max_priority_fee)
-    if base_fee + tip > MAXIMUM_FEE:
+    if base_fee + tip > ceiling:
         raise ChainError(
             f"the node asks {(base_fee + tip) // GWEI} gwei for gas: more than this program pays",
-            hint="wait, or check the price of gas with another node: aitbc config set rpc_url URL",
+            hint=hint,
         )
     return call.build_transaction(
         {
@@ -115,7 +120,7 @@ def build_call(
             "value": Wei(value),
             "nonce": eth.get_transaction_count(account, "pending"),
             "gas": gas + gas * GAS_MARGIN_PERCENT // 100,
-            "maxFeePerGas": Wei(min(2 * base_fee + tip, MAXIMUM_FEE)),
+            "maxFeePerGas": Wei(min(2 * base_fee + tip, ceiling)),
             "maxPriorityFeePerGas": Wei(tip),
         }
     )
