@@ -3,13 +3,26 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Dialect, Engine, String, create_engine, event
+from sqlalchemy import (
+    ARRAY,
+    Dialect,
+    Engine,
+    String,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 from aitbc_coordinator.group_commit import GroupCommit
 
@@ -20,7 +33,58 @@ CONNECTIONS = 40
 POSTGRES_WRITERS = 2
 """Transactions in which requests are served at a time; more wait for each other. SQLite has one."""
 
+VALUES = 500
+"""So many values stand between the brackets of one `IN (…)`."""
+
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """As many items at a time as one statement takes values."""
+    rest = iter(items)
+    while some := list(islice(rest, VALUES)):
+        yield some
+
+
+def insert_rows(
+    session: Session,
+    model: type[SQLModel],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    changing: tuple[str, ...] = (),
+) -> None:
+    """Insert rows, all with the same columns, of which no objects are needed.
+
+    Of those whose key is there already, the columns `changing` are changed.
+    """
+    if not rows:
+        return
+    names, connection = tuple(rows[0]), session.connection()
+    statement = _insertion(model, names, changing, connection.dialect.name)
+    if connection.dialect.name == "sqlite":
+        connection.execute(statement, list(rows))
+    else:
+        connection.execute(statement, {name: [row[name] for row in rows] for name in names})
+
+
+@lru_cache
+def _insertion(
+    model: type[SQLModel], names: tuple[str, ...], changing: tuple[str, ...], dialect: str
+) -> Any:
+    """For one row that is given often, or, on PostgreSQL, for an array of each column."""
+    table = SQLModel.metadata.tables[str(model.__tablename__)]
+    statement: Any
+    if dialect == "sqlite":
+        statement = sqlite.insert(table).values({name: bindparam(name) for name in names})
+    else:
+        arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
+        source = select(*(func.unnest(array) for array in arrays))
+        statement = postgresql.insert(table).from_select(names, source)
+    if changing:
+        values = {name: statement.excluded[name] for name in changing}
+        statement = statement.on_conflict_do_update(index_elements=table.primary_key, set_=values)
+    return statement
 
 
 class AmountColumn(TypeDecorator[int]):

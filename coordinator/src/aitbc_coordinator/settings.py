@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     """A GPU whose machine was not heard for so long leaves the market until it is heard again."""
     first_presence_seconds: int = Field(3600, ge=0)
     """How long a new GPU is on the market before its machine is heard for the first time."""
-    batch_size: int = Field(50, ge=1, le=200)
+    batch_size: int = Field(200, ge=1, le=500)
     """Most bookings that one transaction settles."""
     signature_seconds: int = Field(300, ge=10)
     """How old, or how far ahead of the clock, a signed request may be."""

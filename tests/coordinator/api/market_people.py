@@ -88,7 +88,7 @@ class People:
             terms=quote.terms,
         )
         with self.context.database.session() as session:
-            projection.apply(session, event)
+            projection.apply(session, [event])
         self.send("POST", "/sessions", self.grant().body)
         self.booking_id = quote.booking_id
         self.clock.now = quote.terms.starts_at + 100

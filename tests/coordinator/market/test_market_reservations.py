@@ -14,6 +14,7 @@ from sqlmodel import Session, select
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database
+from aitbc_coordinator.errors import Contended
 from aitbc_coordinator.group_commit import is_conflict
 from aitbc_coordinator.market import reservations, standing
 from aitbc_coordinator.market.models import Gpu, Reservation
@@ -192,6 +193,18 @@ def test_terms_that_nobody_quoted_are_not_confirmed(database: Database) -> None:
             assert reservations.confirm(session, booking_id) is None
             reservations.unconfirm(session, booking_id)
             reservations.release(session, booking_id)
+
+
+def test_a_reservation_that_is_gone_meanwhile_is_not_taken_for_confirmed(
+    database: Database, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    made = quote()
+    with database.session() as session:
+        promised = reservations.Promised(session, [made.booking_id])
+        session.execute(text("DELETE FROM reservation"))
+        assert promised.confirm(made.booking_id) is not None
+        with pytest.raises(Contended):
+            promised.write()
 
 
 def test_a_lapsed_reservation_is_made_again_if_it_is_free(

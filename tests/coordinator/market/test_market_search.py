@@ -12,7 +12,6 @@ from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.market import reasons, search, standing
-from aitbc_coordinator.market.models import Delivery
 
 GPUS: list[dict[str, Any]] = [
     {"name": "a", "region": "us-west", "memory_gib": 24, "cuda_version": "12.1"},
@@ -249,7 +248,7 @@ def record(context: Context, number: int, **changes: Any) -> None:
         "delivered_seconds": 100,
     }
     with context.database.session() as session:
-        standing.record(session, Delivery(**(fields | changes)))
+        standing.record(session, [fields | changes])
 
 
 LONG = 40 * 86_400
@@ -281,7 +280,7 @@ def test_reliability_is_what_was_delivered_of_what_was_booked_in_30_days(
     clock.now += 100
     assert names(client, "reliability>=0") == set()
     with context.database.session() as session:
-        standing.forget(session, f"0x{1:064x}")
+        standing.forget(session, [f"0x{1:064x}"])
     clock.now = NOW
     assert names(client, "reliability>0.98") == set()
 

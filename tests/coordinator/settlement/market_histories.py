@@ -330,7 +330,7 @@ class MarketHistory(RuleBasedStateMachine):
     def _is_held_again(self, offer: Offer) -> bool:
         """Of several that a reorg opens again, the coordinator says which gets its hold back."""
         with self.world.context.database.read() as session:
-            return market.reservation_of(session, offer.signed.id) is not None
+            return bool(market.reserved(session, [offer.signed.id]))
 
     def _state(self, offer: Offer) -> EscrowState:
         return self.world.escrow.slot(offer.signed.booking_id).state

@@ -17,6 +17,7 @@ from aitbc.protocol.events import (
     Disputed,
     EscrowEvent,
     Funded,
+    PayoutDeferred,
     Reclaimed,
     Resolved,
     Settled,
@@ -25,9 +26,10 @@ from aitbc.protocol.events import (
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import BookingStatus
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.market.models import Delivery, Gpu, Reservation
 from aitbc_coordinator.settlement import attestations, outbox, projection, repository
 from aitbc_coordinator.settlement.gpus import UTILISATION_SECONDS, utilisation_bps
-from aitbc_coordinator.settlement.models import Booking
+from aitbc_coordinator.settlement.models import Booking, BookingState, ChainEvent
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Bookings:
             **fields,
         )
         with self.context.database.session() as session:
-            projection.apply(session, event)
+            projection.apply(session, [event])
         return event
 
     def fund(self, starts_in: int, *, offered: bool = True) -> Terms:
@@ -82,9 +84,23 @@ class Bookings:
 
     def attest(self, terms: Terms, *, batch: str | None = None) -> None:
         with self.context.database.session() as session:
-            attestations.attest(self.context, session, self.id_of(terms))
+            attestations.attest(self.context, session, [self.id_of(terms)])
             found = outbox.attestations(session, [self.id_of(terms)])[self.id_of(terms)]
             found.batch_id = batch
+
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """What was made of the chain's events, by table."""
+        with self.context.database.read() as session:
+            found: dict[str, list[dict[str, Any]]] = {
+                str(table.__tablename__): [
+                    row.model_dump(exclude={"id"} if table is Reservation else None)
+                    for row in session.exec(select(table)).all()
+                ]
+                for table in (ChainEvent, Booking, Delivery, Reservation)
+            }
+            idle = session.exec(select(Gpu.id, Gpu.idle_since)).all()
+        found["idle"] = [{"gpu": gpu_id, "since": since} for gpu_id, since in idle]
+        return {name: sorted(rows, key=str) for name, rows in found.items()}
 
     def id_of(self, terms: Terms) -> str:
         return terms.booking_id(self.context.market.domain)
@@ -253,7 +269,7 @@ def test_money_is_the_sum_of_events_however_often_they_are_applied(bookings: Boo
     )
     for event in (claimed, settled, claimed):
         with bookings.context.database.session() as session:
-            projection.apply(session, event)
+            projection.apply(session, [event])
     shown = wire.Booking.model_validate(bookings.get(f"/bookings/{booking_id}").json())
     assert (shown.paid, shown.fee, shown.refunded) == (half + 7, 4, rest - 11)
     assert (shown.remaining, shown.status) == (0, "settled")
@@ -310,6 +326,49 @@ def test_an_event_without_funding_is_a_wrong_deploy_block(bookings: Bookings) ->
         bookings.apply(Reclaimed, booking_id="0x" + "ab" * 32, refunded=1)
     with bookings.context.database.read() as session:
         assert session.exec(select(Booking)).all() == []
+
+
+def test_many_events_at_once_mean_what_they_mean_one_by_one(bookings: Bookings) -> None:
+    terms = [bookings.quote(1_000 + 200 * n) for n in range(6)]
+    paid, halved, cancelled, disputed, claimed, early = (bookings.id_of(each) for each in terms)
+    stranger = terms[0].model_copy(update={"listing": "0x" + "00" * 32})
+    amount = terms[0].amount
+    half = {"paid": amount // 2, "fee": 0, "refunded": amount - amount // 2}
+    events = [
+        bookings.apply(Funded, booking_id=bookings.id_of(each), terms=each)
+        for each in (*terms, stranger)
+    ]
+    bookings.blocks += 2_000  # They begin meanwhile.
+    events += [
+        bookings.apply(Cancelled, booking_id=early, by=bookings.buyer.address, refunded=amount),
+        bookings.apply(Disputed, booking_id=disputed),
+        bookings.apply(Claimed, booking_id=claimed, paid=1, fee=0),
+        bookings.apply(Settled, booking_id=halved, evidence="0x" + "11" * 32, **half),
+        bookings.apply(SettledInFull, booking_id=paid, fee=1),
+        bookings.apply(
+            Cancelled, booking_id=cancelled, by=bookings.provider.address, refunded=amount
+        ),
+        bookings.apply(PayoutDeferred, account=bookings.provider.address, amount=1),
+        bookings.apply(Claimed, booking_id=claimed, paid=amount - 2, fee=1),
+        bookings.apply(Resolved, booking_id=disputed, **half),
+    ]
+    one_by_one = bookings.rows()
+    states = {row["state"] for row in one_by_one["booking"]}
+    assert states == {BookingState.OPEN, BookingState.CLOSED}
+    assert len(one_by_one["delivery"]) == 5
+    assert one_by_one["reservation"] == []
+
+    database = bookings.context.database
+    for size in (len(events), 3, 5):
+        with database.session() as session:
+            projection.rewind(session, 0)
+        assert bookings.rows()["booking"] == []
+        for first in range(0, len(events), size):
+            with database.session() as session:
+                projection.apply(session, events[first : first + size])
+                # Those that are there already change nothing.
+                projection.apply(session, events[first : first + 1])
+        assert bookings.rows() == one_by_one
 
 
 def test_a_gpu_is_only_held_again_when_its_funding_is_taken_back(

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from aitbc.protocol.events import BookingEvent, Cancelled, Reclaimed, Resolved, Settled
 from aitbc.protocol.metering import earned
 from aitbc_coordinator.settlement.deliveries import delivery_of
-from aitbc_coordinator.settlement.models import Booking, BookingState
+from aitbc_coordinator.settlement.models import BookingState
 
 BEGAN, SECONDS, AMOUNT = 1_000, 100, 5_000
 CLOSED_AT = 9_999
 BUYER, PROVIDER = "0xb", "0xp"
 
 
-def booking(**changes: Any) -> Booking:
-    fields: dict[str, Any] = {
+def booking(**changes: Any) -> dict[str, Any]:
+    fields = {
         "id": "0xid",
         "buyer": BUYER,
         "provider": PROVIDER,
@@ -29,7 +29,7 @@ def booking(**changes: Any) -> Booking:
         "state": BookingState.CLOSED,
         "disputed_at": None,
     }
-    return Booking(**(fields | changes))
+    return fields | changes
 
 
 def event(kind: type[BookingEvent] = Settled, **fields: Any) -> BookingEvent:
@@ -56,11 +56,16 @@ def event(kind: type[BookingEvent] = Settled, **fields: Any) -> BookingEvent:
         (booking(disputed_at=BEGAN + 1, refunded=AMOUNT), event(Resolved), 1, 0),
     ],
 )
-def test_what_counts(row: Booking, last: BookingEvent, booked: int, delivered: int) -> None:
+def test_what_counts(row: dict[str, Any], last: BookingEvent, booked: int, delivered: int) -> None:
     found = delivery_of(row, last)
     assert found is not None
-    assert (found.booked_seconds, found.delivered_seconds) == (booked, delivered)
-    assert (found.booking_id, found.gpu_id, found.closed_at) == (row.id, row.gpu_id, CLOSED_AT)
+    assert found == {
+        "booking_id": row["id"],
+        "gpu_id": row["gpu_id"],
+        "closed_at": CLOSED_AT,
+        "booked_seconds": booked,
+        "delivered_seconds": delivered,
+    }
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_what_counts(row: Booking, last: BookingEvent, booked: int, delivered: i
         (booking(disputed_at=BEGAN - 5), event(Resolved)),
     ],
 )
-def test_what_says_nothing_of_the_gpu(row: Booking, last: BookingEvent) -> None:
+def test_what_says_nothing_of_the_gpu(row: dict[str, Any], last: BookingEvent) -> None:
     assert delivery_of(row, last) is None
 
 
@@ -89,4 +94,4 @@ def test_the_seconds_that_were_metered_are_those_that_count(
     )
     found = delivery_of(row, event())
     assert found is not None
-    assert found.delivered_seconds == used
+    assert found["delivered_seconds"] == used

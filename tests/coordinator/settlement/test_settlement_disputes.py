@@ -45,7 +45,7 @@ def is_reserved(world: World, terms: Terms) -> bool:
     with world.context.database.read() as session:
         quote = reservations.find_quote(session, world.id_of(terms))
         assert quote is not None
-        return repository.reservation_of(session, quote.id) is not None
+        return bool(repository.reserved(session, [quote.id]))
 
 
 def verbs(world: World) -> list[str]:

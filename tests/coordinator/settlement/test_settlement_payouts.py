@@ -2,10 +2,11 @@
 
 import pytest
 from escrow_world import FEE_RECIPIENT, Coordinator, World, event_names
+from pydantic import ValidationError
 
 from aitbc.protocol.messages import Completion, Receipt
 from aitbc.protocol.metering import Evidence
-from aitbc_coordinator.settlement import attestations, outbox
+from aitbc_coordinator.settlement import attestations, models, outbox
 from aitbc_coordinator.settlement.models import RelayState
 
 
@@ -244,6 +245,41 @@ def test_a_poisoned_booking_is_isolated_and_given_up_after_three_attempts(
     assert world.attestation(poisoned).attempts == 3
     assert len(world.transactions()) == 3
     assert coordinator.settler.stuck() == [world.booking(poisoned).short_id]
+
+
+def test_a_booking_that_cannot_be_attested_keeps_no_other_from_it(
+    world: World, coordinator: Coordinator
+) -> None:
+    first = world.quote()
+    booked = [first, world.quote(starts_at=first.ends_at)]
+    for terms in booked:
+        world.fund(terms)
+    coordinator.follow()
+    for terms in booked:
+        world.deliver(terms, 30)
+    world.pass_allowance(booked[-1])
+    coordinator.follow()
+    broken, healthy = booked
+    with world.context.database.session() as session:
+        heartbeat = session.get(models.Heartbeat, (world.id_of(broken), 0))
+        assert heartbeat is not None
+        payload, heartbeat.payload = heartbeat.payload, "{"
+
+    for _ in range(2):
+        with pytest.raises(ValidationError):
+            coordinator.settler.step()
+        world.node.drain()
+        coordinator.follow()
+    assert world.booking(healthy).status == "settled"
+    assert world.booking(broken).status == "ended"
+
+    with world.context.database.session() as session:
+        heartbeat = session.get(models.Heartbeat, (world.id_of(broken), 0))
+        assert heartbeat is not None
+        heartbeat.payload = payload
+    coordinator.settle()
+    assert world.booking(broken).status == "settled"
+    world.check_conservation(*booked)
 
 
 def test_a_booking_past_its_claim_window_is_left_to_its_buyer(

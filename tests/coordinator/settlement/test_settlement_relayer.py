@@ -222,7 +222,7 @@ def test_a_batch_that_fits_into_a_block_only_without_its_margin_is_split(
     coordinator = world.restart()
     coordinator.settler.attest()
     items = coordinator.settler._next_batch()
-    call = coordinator.relayer.prepare(coordinator.settler._call(items))
+    call = coordinator.relayer.prepare(coordinator.settler._calldata(items))
     assert call is not None
     limit_blocks(call.gas - 1)
     finish(world)

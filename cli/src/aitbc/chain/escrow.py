@@ -9,7 +9,8 @@ from web3 import Web3
 from web3.contract.contract import Contract, ContractEvent
 from web3.types import BlockIdentifier, EventData, FilterParams, LogReceipt
 
-from aitbc.chain.node import connect, node_call
+from aitbc.chain import codec
+from aitbc.chain.node import NodeFailed, ask, connect, node_call, number
 from aitbc.errors import UntrustedMarket
 from aitbc.protocol import events as escrow_events
 from aitbc.protocol.artifacts import (
@@ -59,6 +60,7 @@ class Escrow:
         self.contract: Contract = web3.eth.contract(
             address=Web3.to_checksum_address(domain.escrow), abi=load_artifact(contract).abi
         )
+        self._own = domain.escrow.lower()
 
     @property
     def functions(self) -> Any:
@@ -95,8 +97,8 @@ class Escrow:
 
     def slot(self, booking_id: str, block: BlockIdentifier = "latest") -> Slot:
         key = HexBytes(booking_id)
-        provider, remaining, number = self.functions.booking(key).call(block_identifier=block)
-        state, disputed_at = EscrowState(number), None
+        provider, remaining, in_state = self.functions.booking(key).call(block_identifier=block)
+        state, disputed_at = EscrowState(in_state), None
         if state is EscrowState.DISPUTED:
             disputed_at = int(self.functions.disputedAt(key).call(block_identifier=block))
         return Slot(str(provider), int(remaining), state, disputed_at)
@@ -132,15 +134,21 @@ class Escrow:
         return self.web3.eth.contract(address=Web3.to_checksum_address(address), abi=ERC20_ABI)
 
     def events(self, from_block: int, to_block: int) -> list[EscrowEvent]:
-        """All events of the escrow in an inclusive block range, in the chain's order."""
-        query: FilterParams = {
-            "address": self.contract.address,
-            "fromBlock": from_block,
-            "toBlock": to_block,
-        }
-        logs = self.web3.eth.get_logs(query)
+        """All events of the escrow in an inclusive block range, in the chain's order.
+
+        Raises what web3 raises, NodeFailed for logs that were not asked for among it.
+        """
+        address = self.contract.address
+        query = {"address": address, "fromBlock": hex(from_block), "toBlock": hex(to_block)}
         timestamps: dict[int, int] = {}
-        return [self._decode(log, timestamps) for log in logs]
+        found = []
+        for log in _list_of_logs(ask(self.web3, "eth_getLogs", query)):
+            block = number(log.get("blockNumber"))
+            if not from_block <= block <= to_block or str(log.get("address")).lower() != self._own:
+                raise NodeFailed("it gives logs that were not asked for")
+            stamp = self._timestamp(block, log.get("blockTimestamp"), timestamps)
+            found.append(codec.read_event(self.contract_name, log, stamp))
+        return sorted(found, key=lambda event: (event.block_number, event.log_index))
 
     def funded_event(self, booking_id: str, from_block: int) -> Funded | None:
         """The event by which a booking was funded in or after a block; None where there is none."""
@@ -160,13 +168,16 @@ class Escrow:
 
     def _decode(self, log: LogReceipt, timestamps: dict[int, int]) -> EscrowEvent:
         decoded: EventData = self._codecs[HexBytes(log["topics"][0])].process_log(log)
-        number = log["blockNumber"]
-        if number not in timestamps:
-            stamp: Any = log.get("blockTimestamp")
+        stamp = self._timestamp(log["blockNumber"], log.get("blockTimestamp"), timestamps)
+        return event_of(decoded, stamp)
+
+    def _timestamp(self, block: int, stamp: Any, known: dict[int, int]) -> int:
+        """Of a block (UTC seconds): as a log of it says, if it does."""
+        if block not in known:
             if stamp is None:
-                stamp = self.web3.eth.get_block(number)["timestamp"]
-            timestamps[number] = int(stamp, 16) if isinstance(stamp, str) else int(stamp)
-        return event_of(decoded, timestamps[number])
+                stamp = self.web3.eth.get_block(block)["timestamp"]
+            known[block] = number(stamp)
+        return known[block]
 
     @cached_property
     def _codecs(self) -> dict[HexBytes, ContractEvent]:
@@ -262,6 +273,12 @@ def check_market(escrow: Escrow, market: Market) -> None:
                 f"the market claims {name} {claimed}, its escrow enforces {enforced}",
                 hint="do not use this market",
             )
+
+
+def _list_of_logs(answer: Any) -> list[dict[str, Any]]:
+    if not isinstance(answer, list) or not all(isinstance(log, dict) for log in answer):
+        raise NodeFailed("its logs are no list")
+    return answer
 
 
 def _hex(value: Any) -> str:

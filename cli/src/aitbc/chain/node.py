@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import requests
 from web3 import HTTPProvider, Web3
-from web3.exceptions import Web3Exception
+from web3.exceptions import Web3Exception, Web3RPCError
+from web3.types import RPCEndpoint, RPCResponse
 
 from aitbc.errors import ChainError
 
@@ -44,6 +46,28 @@ def connect(rpc_url: str, chain_id: int) -> Web3:
             hint="point to a node of the right chain: aitbc config set rpc_url URL",
         )
     return web3
+
+
+def ask(web3: Web3, method: str, *parameters: Any) -> Any:
+    """What a node answers, as it wrote it: web3 reads long answers field by field.
+
+    Raises what web3 raises.
+    """
+    provider: Any = web3.provider
+    answer: Any = provider.make_request(RPCEndpoint(method), list(parameters))
+    if not isinstance(answer, dict) or not {"result", "error"} & answer.keys():
+        raise NodeFailed("its answer is no JSON-RPC")
+    if "error" in answer:
+        raise Web3RPCError(str(answer["error"]), rpc_response=cast("RPCResponse", answer))
+    return answer["result"]
+
+
+def number(value: Any) -> int:
+    """A number as a node or as web3 gives it. Raises NodeFailed."""
+    try:
+        return int(value, 16) if isinstance(value, str) else int(value)
+    except (TypeError, ValueError) as error:
+        raise NodeFailed("it gives no number where one is due") from error
 
 
 def node_down(rpc_url: str) -> ChainError:

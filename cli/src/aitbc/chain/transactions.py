@@ -7,6 +7,7 @@ from typing import Any
 from eth_abi import abi as eth_abi
 from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
+from eth_typing import ABI
 from eth_utils.abi import (
     function_abi_to_4byte_selector,
     get_abi_input_names,
@@ -63,7 +64,7 @@ def send(
     try:
         transaction = build(escrow, account.address, function, value)
     except (ContractLogicError, ContractCustomError) as error:
-        raise ChainError(explain_revert(function, error)) from error
+        raise ChainError(explain_revert(function.contract_abi, error)) from error
     except Web3RPCError as error:
         raise _refused(account.address, error) from error
     except NODE_FAILURES as error:
@@ -139,19 +140,19 @@ def wait(web3: Web3, tx_hash: str) -> TxReceipt:
     return receipt
 
 
-def explain_revert(function: ContractFunction, error: Exception) -> str:
-    """A custom error with its values by name, or the node's own words."""
+def explain_revert(abi: ABI, error: Exception) -> str:
+    """A custom error of a contract with its values by name, or the node's own words."""
     data = getattr(error, "data", None)
     if isinstance(data, str) and data.startswith("0x"):
-        decoded = decode_custom_error(function, HexBytes(data))
+        decoded = decode_custom_error(abi, HexBytes(data))
         if decoded is not None:
             return f"the contract refuses: {decoded}"
     return f"the contract refuses: {error}"
 
 
-def decode_custom_error(function: ContractFunction, data: HexBytes) -> str | None:
-    """`Name(field=value, …)` for a custom error of the function's contract, else None."""
-    for item in function.contract_abi:
+def decode_custom_error(abi: ABI, data: HexBytes) -> str | None:
+    """`Name(field=value, …)` for a custom error of a contract, else None."""
+    for item in abi:
         if item["type"] != "error" or function_abi_to_4byte_selector(item) != data[:4]:
             continue
         try:

@@ -170,9 +170,13 @@ class Terms(Message):
         values[6] = bytes.fromhex(self.listing[2:])
         return tuple(values)
 
+    def abi_words(self) -> bytes:
+        """The fields as the contract's ABI encodes them: a word of 32 bytes each."""
+        return self._struct().words(self._values())
+
     def booking_id(self, domain: Domain) -> str:
         """The id of these terms in an escrow, as 0x-hex of 32 bytes."""
-        encoded = escrow_seed(domain) + self._struct().words(self._values())
+        encoded = escrow_seed(domain) + self.abi_words()
         return "0x" + (keccak(encoded)[:28] + self.ends_at.to_bytes(4, "big")).hex()
 
 

@@ -191,4 +191,4 @@ def _estimate(booking_id: str | None, call: ContractFunction, account: str) -> i
     try:
         return int(call.estimate_gas({"from": Web3.to_checksum_address(account)}))
     except (ContractLogicError, ContractCustomError) as error:
-        return Skipped(booking_id, explain_revert(call, error))
+        return Skipped(booking_id, explain_revert(call.contract_abi, error))

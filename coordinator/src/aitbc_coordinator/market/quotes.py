@@ -10,6 +10,7 @@ from aitbc.protocol.availability import LOOK_AHEAD_SECONDS, hours_of
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import last_seen
+from aitbc_coordinator.database import insert_rows
 from aitbc_coordinator.errors import Conflict, Invalid, Missing
 from aitbc_coordinator.market import listings, matching, repository, views, worth
 from aitbc_coordinator.market.matching import Offer
@@ -61,8 +62,8 @@ def make(
         for offer, salt in zip(offers, request.salts, strict=True)
     ]
     repository.delete_lapsed(session, [quote.gpu_id for quote in quotes], block.timestamp)
-    repository.insert(session, Quote, [_row(quote, signed) for quote in quotes])
-    repository.insert(session, Reservation, [_hold(quote) for quote in quotes])
+    insert_rows(session, Quote, [_row(quote, signed) for quote in quotes])
+    insert_rows(session, Reservation, [_hold(quote) for quote in quotes])
     return wire.SignedQuotes(items=quotes), True
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -19,10 +19,11 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy import insert as sql_insert
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, SQLModel, col, select
 
+from aitbc_coordinator.database import chunks
+from aitbc_coordinator.errors import Contended
 from aitbc_coordinator.market.models import (
     Gpu,
     Listing,
@@ -31,6 +32,19 @@ from aitbc_coordinator.market.models import (
     Reservation,
     Unlisting,
 )
+
+
+class Quoted(NamedTuple):
+    """What was quoted for a booking: a GPU in `[starts_at, ends_at)`, to be paid by `fund_by`."""
+
+    id: str
+    """The quote's."""
+    booking_id: str
+    gpu_id: str
+    starts_at: int
+    ends_at: int
+    fund_by: int
+
 
 _ID = re.compile(r"[0-9a-z-]{1,16}")
 _BOOKING_ID = re.compile(r"0x[0-9a-f]{64}")
@@ -59,6 +73,16 @@ _LAST_BEGUN = (
     .limit(1)
     .scalar_subquery()
 )
+_QUOTED_COLUMNS: Any = [getattr(Quote, name) for name in Quoted._fields]
+_QUOTED = sql_select(*_QUOTED_COLUMNS).where(
+    col(Quote.booking_id).in_(bindparam("booking_ids", expanding=True))
+)
+_GPUS = SQLModel.metadata.tables[str(Gpu.__tablename__)]
+_IDLE_FROM = (
+    update(_GPUS)
+    .where(_GPUS.c.id == bindparam("gpu_id"), _GPUS.c.idle_since < bindparam("since"))
+    .values(idle_since=bindparam("since"))
+)
 _BUSY_UNTIL = select(Gpu.id, _LAST_BEGUN).where(col(Gpu.id).in_(_GPU_IDS))
 
 
@@ -68,11 +92,6 @@ def add(
     """Insert rows now, so that what the database refuses is raised here."""
     session.add_all(rows)
     session.flush()
-
-
-def insert(session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows now, of which no objects are needed."""
-    session.execute(sql_insert(SQLModel.metadata.tables[str(table.__tablename__)]), list(rows))
 
 
 def find_gpu(session: Session, gpu_id: str, *, lock: bool = False) -> Gpu | None:
@@ -149,24 +168,58 @@ def quotes_with_salts(session: Session, buyer: str, salts: Sequence[int]) -> dic
     return {quote.salt: quote for quote in session.exec(_QUOTES_WITH_SALTS, params=values)}
 
 
-def reservation_of(session: Session, quote_id: str) -> Reservation | None:
-    return session.exec(select(Reservation).where(Reservation.quote_id == quote_id)).first()
+def quoted(session: Session, booking_ids: Iterable[str]) -> dict[str, Quoted]:
+    """What was quoted, by booking id; of those ids that are of a quote."""
+    found: dict[str, Quoted] = {}
+    usable = (booking_id for booking_id in booking_ids if _BOOKING_ID.fullmatch(booking_id))
+    for some in chunks(usable):
+        rows: Any = session.connection().execute(_QUOTED, {"booking_ids": some})
+        found |= {row.booking_id: Quoted(*row) for row in rows}
+    return found
 
 
-def delete_reservation(session: Session, reservation: Reservation) -> None:
-    session.delete(reservation)
-    session.flush()
+def reserved(session: Session, quote_ids: Iterable[str]) -> set[str]:
+    """Those of some quotes that a GPU is reserved for."""
+    found: set[str] = set()
+    for some in chunks(quote_ids):
+        query = select(col(Reservation.quote_id)).where(col(Reservation.quote_id).in_(some))
+        found.update(session.exec(query))
+    return found
 
 
-def delete_reservations(session: Session) -> None:
+def hold_until(session: Session, seconds: Mapping[str, int | None]) -> None:
+    """Let reservations last until these seconds, or for good, by the quotes they are for.
+
+    Raises Contended where one of them is gone.
+    """
+    by_second: dict[int | None, list[str]] = {}
+    for quote_id, second in seconds.items():
+        by_second.setdefault(second, []).append(quote_id)
+    for second, quote_ids in by_second.items():
+        for some in chunks(sorted(quote_ids)):
+            chosen = col(Reservation.quote_id).in_(some)
+            changed = session.exec(update(Reservation).where(chosen).values(held_until=second))
+            if changed.rowcount != len(some):
+                raise Contended
+
+
+def delete_reservations(session: Session, quote_ids: Iterable[str]) -> None:
+    for some in chunks(quote_ids):
+        session.exec(delete(Reservation).where(col(Reservation.quote_id).in_(some)))
+
+
+def delete_all_reservations(session: Session) -> None:
     session.exec(delete(Reservation))
 
 
-def quotes_held(session: Session, chain_time: int) -> Sequence[Quote]:
+def quoted_and_held(session: Session, chain_time: int) -> Sequence[Quoted]:
     """The quotes that GPUs are held for and nobody has funded."""
     held = (col(Reservation.held_until).is_not(None), not_lapsed(chain_time))
-    query = select(Quote).join(Reservation, col(Reservation.quote_id) == col(Quote.id))
-    return session.exec(query.where(*held)).all()
+    query: Any = sql_select(*_QUOTED_COLUMNS).join(
+        Reservation, col(Reservation.quote_id) == col(Quote.id)
+    )
+    rows: Any = session.connection().execute(query.where(*held))
+    return [Quoted(*row) for row in rows]
 
 
 def delete_lapsed(session: Session, gpu_ids: Sequence[str], chain_time: int) -> None:
@@ -245,10 +298,11 @@ def hours(
     return session.exec(query.order_by(starts_at.desc()).limit(limit)).all()
 
 
-def idle_from(session: Session, gpu_id: str, since: int) -> None:
-    """A GPU stands idle since a second, unless it already stood so from a later one."""
-    earlier = col(Gpu.idle_since) < since
-    session.exec(update(Gpu).where(col(Gpu.id) == gpu_id, earlier).values(idle_since=since))
+def idle_from(session: Session, seconds: Mapping[str, int]) -> None:
+    """GPUs stand idle since these seconds, unless they already stood so from later ones."""
+    if seconds:
+        rows = [{"gpu_id": gpu_id, "since": seconds[gpu_id]} for gpu_id in sorted(seconds)]
+        session.connection().execute(_IDLE_FROM, rows)
 
 
 def not_lapsed(chain_time: int) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """How a GPU stands: what it delivered of what was booked, and whether its machine was heard."""
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import (
@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.units import BPS
+from aitbc_coordinator.database import chunks, insert_rows
 from aitbc_coordinator.market.models import Delivery, Gpu, GpuClass
 
 WINDOW_SECONDS = 30 * 86_400
@@ -27,6 +28,9 @@ WINDOW_SECONDS = 30 * 86_400
 
 Moment = int | ColumnElement[int]
 """UTC seconds, or the place of them in a statement."""
+
+
+_DELIVERED = tuple(name for name in Delivery.model_fields if name != "booking_id")
 
 
 class Standing(NamedTuple):
@@ -125,15 +129,15 @@ def _is_unreported(named: Mapping[str, str], at: int) -> ColumnElement[bool]:
     )
 
 
-def record(session: Session, delivery: Delivery) -> None:
-    """A booking is closed. Harmless to repeat."""
-    session.merge(delivery)
-    session.flush()
+def record(session: Session, deliveries: Sequence[Mapping[str, Any]]) -> None:
+    """Bookings are closed: rows of `Delivery`. Harmless to repeat."""
+    insert_rows(session, Delivery, deliveries, changing=_DELIVERED)
 
 
-def forget(session: Session, booking_id: str) -> None:
-    """A booking is not closed, or no more; or what became of it was its buyer's wish."""
-    session.exec(delete(Delivery).where(col(Delivery.booking_id) == booking_id))
+def forget(session: Session, booking_ids: Iterable[str]) -> None:
+    """Bookings are not closed, or no more; or what became of them was their buyers' wish."""
+    for some in chunks(booking_ids):
+        session.exec(delete(Delivery).where(col(Delivery.booking_id).in_(some)))
 
 
 def forget_all(session: Session) -> None:

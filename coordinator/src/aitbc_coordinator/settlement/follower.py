@@ -128,8 +128,7 @@ class Follower:
         def work(session: Session) -> None:
             if _position(repository.cursor(session)) != _position(cursor):
                 return
-            for event in events:
-                projection.apply(session, event)
+            projection.apply(session, events)
             repository.prune_blocks(session, moved.block_number - KEPT_BLOCKS)
             repository.move_cursor(session, moved)
             reach(FaultPoint.FOLLOWER_WRITING)
@@ -235,11 +234,7 @@ class Follower:
         funded = {event.booking_id for event in events if isinstance(event, Funded)}
         others = {event.booking_id for event in events if isinstance(event, BookingEvent)} - funded
         with self._database.read() as session:
-            orphans = [
-                booking_id
-                for booking_id in sorted(others)
-                if repository.find_booking(session, booking_id) is None
-            ]
+            orphans = sorted(others - repository.known_bookings(session, others).keys())
         found: list[EscrowEvent] = []
         for booking_id in orphans:
             with node_call(

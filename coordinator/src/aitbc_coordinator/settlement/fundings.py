@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import structlog
 from sqlmodel import Session
 from web3 import Web3
-from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, Web3RPCError
 
 from aitbc.chain.escrow import Escrow
@@ -119,7 +118,7 @@ class Fundings:
     def _enqueue(self, funding: Funding) -> bool:
         request = wire.FundingRequest.model_validate_json(funding.request)
         try:
-            call = self._relayer.prepare(relayable_call(self._escrow, request), self._ceiling)
+            call = self._relayer.prepare(self._calldata(request), self._ceiling)
         except (ContractLogicError, Web3RPCError) as error:
             _log.warning("funding would fail", booking=funding.booking_id, reason=str(error))
             call = None
@@ -171,7 +170,7 @@ class Fundings:
         """The call that would fund just now, at a price that this operator pays."""
         with _node():
             self._require_signer(request)
-            call = self._simulate(relayable_call(self._escrow, request))
+            call = self._simulate(self._calldata(request))
             coin = int(self._escrow.web3.eth.get_balance(self._payer))
         if coin < call.gas * call.fees.max_fee:
             raise Conflict(
@@ -179,11 +178,15 @@ class Fundings:
             )
         return call
 
-    def _simulate(self, function: ContractFunction) -> Call:
+    def _calldata(self, request: wire.FundingRequest) -> str:
+        function = relayable_call(self._escrow, request)
+        return str(self._escrow.contract.encode_abi(function.fn_name, args=function.args))
+
+    def _simulate(self, calldata: str) -> Call:
         try:
-            call = self._relayer.prepare(function, self._ceiling)
+            call = self._relayer.prepare(calldata, self._ceiling)
         except ContractLogicError as error:
-            raise _would_fail(explain_revert(function, error)) from error
+            raise _would_fail(explain_revert(self._escrow.contract.abi, error)) from error
         except ChainError as error:
             raise Conflict("gas-too-dear", str(error), hint=OWN_TRANSACTION) from error
         if call is None or call.gas > MAX_GAS:

@@ -107,25 +107,27 @@ def signed_receipt(receipt: models.Receipt) -> SignedReceipt:
 
 
 def issue_receipt(
-    context: Context, session: Session, booking: Booking, used_seconds: int, earned: int
+    context: Context,
+    session: Session,
+    booking: Booking,
+    known: models.Receipt | None,
+    *,
+    used_seconds: int,
+    earned: int,
 ) -> None:
-    """Store a booking's meter, with a new receipt if more was earned than by the last one.
+    """Keep a booking's meter, with a new receipt if more was earned than by the one that is known.
 
-    After a dispute also if it was less: the escrow refuses a receipt for time after it.
+    After a dispute also if it was less: the escrow refuses a receipt for time after it. It is
+    written with the session's next flush.
     """
-    known = repository.find_receipt(session, booking.id)
-    lower = known is not None and earned < known.earned and booking.disputed_at is not None
-    if known is not None and earned <= known.earned and not lower:
-        known.used_seconds = used_seconds
-        session.flush()
-        return
-    signature = context.attester.sign(Receipt(booking_id=booking.id, earned=earned))
-    repository.save_receipt(
-        session,
-        models.Receipt(
-            booking_id=booking.id, used_seconds=used_seconds, earned=earned, signature=signature
-        ),
-    )
+    if known is None:
+        known = models.Receipt(booking_id=booking.id, used_seconds=0, earned=0, signature="")
+        session.add(known)
+    known.used_seconds = used_seconds
+    is_lower = earned < known.earned and booking.disputed_at is not None
+    if not known.signature or earned > known.earned or is_lower:
+        known.earned = earned
+        known.signature = context.attester.sign(Receipt(booking_id=booking.id, earned=earned))
 
 
 def _funded_booking(session: Session, booking_id: str) -> Booking:
@@ -214,8 +216,8 @@ def _newly_covered(session: Session, heartbeat: Heartbeat) -> int:
 def _advance_meter(
     context: Context, session: Session, booking: Booking, gained: int, now: int
 ) -> None:
+    receipt = repository.find_receipt(session, booking.id)
     if booking.disputed_at is None:
-        receipt = repository.find_receipt(session, booking.id)
         used = gained + (receipt.used_seconds if receipt is not None else 0)
     else:
         # What was taken before the dispute was known may cover time after it.
@@ -223,7 +225,8 @@ def _advance_meter(
         used = metering.used_seconds(served, booking.starts_at, booking.disputed_at)
     metered = metering.earned(booking.amount, used, booking.ends_at - booking.starts_at)
     payable = min(metered, clock_cap(booking.terms, now))
-    issue_receipt(context, session, booking, used, payable)
+    issue_receipt(context, session, booking, receipt, used_seconds=used, earned=payable)
+    session.flush()
 
 
 def _answer(session: Session, booking: Booking, now: int) -> HeartbeatAnswer:

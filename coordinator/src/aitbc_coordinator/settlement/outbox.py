@@ -1,11 +1,15 @@
 """SQL of the outbox and of the relayer's transactions. Nothing here commits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, update
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
+from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import ARBITER_WINDOW
+from aitbc_coordinator.database import chunks, insert_rows
 from aitbc_coordinator.settlement.models import (
     LIVE_STATES,
     PENDING_STATES,
@@ -51,6 +55,19 @@ def find_attestation(
     return session.exec(query).first()
 
 
+def refused(session: Session, booking_ids: Iterable[str]) -> set[str]:
+    """Those of some bookings that were attested as refused."""
+    found: set[str] = set()
+    for some in chunks(booking_ids):
+        query = select(col(Attestation.booking_id)).where(
+            col(Attestation.booking_id).in_(some),
+            col(Attestation.kind) == AttestationKind.COMPLETION,
+            col(Attestation.refused),
+        )
+        found.update(session.exec(query))
+    return found
+
+
 def attestations(session: Session, booking_ids: Iterable[str]) -> dict[str, Attestation]:
     """Of each booking that has one, the attestation that still counts for it."""
     query = (
@@ -61,19 +78,29 @@ def attestations(session: Session, booking_ids: Iterable[str]) -> dict[str, Atte
     return {found.booking_id: found for found in session.exec(query)}
 
 
-def add_attestation(session: Session, attestation: Attestation) -> None:
-    session.add(attestation)
-    session.flush()
+def attested(session: Session, booking_ids: Iterable[str]) -> set[tuple[str, AttestationKind]]:
+    """What was attested of some bookings."""
+    found: set[tuple[str, AttestationKind]] = set()
+    for some in chunks(booking_ids):
+        query = select(col(Attestation.booking_id), col(Attestation.kind))
+        found.update(session.exec(query.where(col(Attestation.booking_id).in_(some))))
+    return found
 
 
-def delete_claim(session: Session, booking_id: str) -> None:
-    """A reorg took the dispute back that a claim rests on: its receipt is of another time."""
-    session.exec(
-        delete(Attestation).where(
-            col(Attestation.booking_id) == booking_id,
-            col(Attestation.kind) == AttestationKind.CLAIM,
+def add_attestations(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    waiting = {"batch_id": None, "settled": False, "attempts": 0}
+    insert_rows(session, Attestation, [{**row, **waiting} for row in rows])
+
+
+def delete_claims(session: Session, booking_ids: Iterable[str]) -> None:
+    """A reorg took the disputes back that claims rest on: their receipts are of another time."""
+    for some in chunks(booking_ids):
+        session.exec(
+            delete(Attestation).where(
+                col(Attestation.booking_id).in_(some),
+                col(Attestation.kind) == AttestationKind.CLAIM,
+            )
         )
-    )
 
 
 def delete_claims_except(session: Session, booking_ids: Select[tuple[str]]) -> None:
@@ -117,14 +144,41 @@ def due_bookings(
     return session.exec(query.limit(limit)).all()
 
 
-def unsettled(
-    session: Session, claimable_after: int, limit: int
-) -> list[tuple[Attestation, Booking]]:
+class Unsettled(NamedTuple):
+    """An attestation that waits to be settled, and the terms of its booking."""
+
+    id: int
+    booking_id: str
+    kind: AttestationKind
+    refused: bool
+    earned: int
+    evidence_digest: str
+    signature: str
+    attempts: int
+    terms: Terms
+
+    @property
+    def is_claim(self) -> bool:
+        return self.kind is AttestationKind.CLAIM
+
+    @property
+    def in_full(self) -> bool:
+        return self.earned == self.terms.amount
+
+
+_TERMS = list(Terms.model_fields)
+_OF_UNSETTLED = [
+    *(getattr(Attestation, name) for name in Unsettled._fields[:-1]),
+    *(getattr(Booking, name) for name in _TERMS),
+]
+
+
+def unsettled(session: Session, claimable_after: int, limit: int) -> list[Unsettled]:
     """Attestations that wait for a batch: payouts before refusals, which cost their makers next to
     nothing; of each, those that never failed first.
     """
-    query = (
-        select(Attestation, Booking)
+    query: Any = (
+        sql_select(*_OF_UNSETTLED)
         .join(Booking, ITS_ATTESTATION)
         .where(
             ~col(Attestation.settled),
@@ -135,7 +189,14 @@ def unsettled(
         )
         .order_by(col(Attestation.refused), col(Attestation.attempts), col(Attestation.id))
     )
-    return list(session.exec(query.limit(limit)))
+    rows: Any = session.connection().execute(query.limit(limit))
+    return [_unsettled(tuple(row)) for row in rows]
+
+
+def _unsettled(row: tuple[Any, ...]) -> Unsettled:
+    own = len(Unsettled._fields) - 1
+    terms = Terms(**dict(zip(_TERMS, row[own:], strict=True)))
+    return Unsettled._make((*row[:own], terms))
 
 
 def stuck(session: Session, claimable_after: int, limit: int) -> Sequence[str]:

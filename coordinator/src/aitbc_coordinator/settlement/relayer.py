@@ -14,11 +14,10 @@ import structlog
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from sqlmodel import Session
-from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractCustomError, TransactionNotFound, Web3RPCError
-from web3.types import TxReceipt
 
 from aitbc.chain.escrow import Escrow
+from aitbc.chain.node import NodeFailed, ask, number
 from aitbc.chain.transactions import GAS_MARGIN_PERCENT, explain_revert
 from aitbc.errors import ChainError
 from aitbc_coordinator.context import Context
@@ -76,6 +75,14 @@ class Refusal(NamedTuple):
     passes: bool
 
 
+class Mined(NamedTuple):
+    """What of a transaction's receipt counts."""
+
+    block: int
+    succeeded: bool
+    gas: int
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call of the escrow that is ready to be signed."""
@@ -116,27 +123,33 @@ class Relayer:
         with self._database.read() as session:
             return len(outbox.live_transactions(session, self.address))
 
-    def prepare(self, function: ContractFunction, ceiling: int | None = None) -> Call | None:
-        """Estimate a call; None when it would need more gas than one transaction may have.
+    def prepare(self, calldata: str, ceiling: int | None = None) -> Call | None:
+        """Estimate a call of the escrow; None when it needs more gas than one transaction may have.
 
         Raises web3's ContractLogicError when the call would revert, ChainError when a unit of gas
         costs more than the ceiling (wei): the configured one, or a lower one of this call.
         """
         try:
-            estimate = function.estimate_gas({"from": self._account.address})
+            estimate = self._eth.estimate_gas(
+                {
+                    "from": self._account.address,
+                    "to": self._escrow.contract.address,
+                    "data": HexBytes(calldata),
+                }
+            )
         except Web3RPCError as error:
             if not _says(error, _TOO_MUCH_GAS):
                 raise
             return None
         except ContractCustomError as error:
-            if _PUSH_LACKS_GAS not in explain_revert(function, error):
+            if _PUSH_LACKS_GAS not in explain_revert(self._escrow.contract.abi, error):
                 raise
             return None
         gas = estimate + estimate * GAS_MARGIN_PERCENT // 100
         if gas > min(GAS_LIMIT, int(self._eth.get_block("latest")["gasLimit"])):
             return None
         return Call(
-            calldata=self._escrow.contract.encode_abi(function.fn_name, args=function.args),
+            calldata=calldata,
             gas=gas,
             fees=self._current_fees(min(ceiling or self._ceiling, self._ceiling)),
             next_nonce=self._eth.get_transaction_count(self._account.address),
@@ -248,13 +261,12 @@ class Relayer:
         self,
         group: list[RelayTransaction],
         mined: RelayTransaction,
-        receipt: TxReceipt,
+        receipt: Mined,
         followed: int,
     ) -> None:
-        block = int(receipt["blockNumber"])
-        state = RelayState.MINED
+        block, state = receipt.block, RelayState.MINED
         if block <= followed:
-            state = RelayState.FINAL if receipt["status"] == 1 else RelayState.FAILED
+            state = RelayState.FINAL if receipt.succeeded else RelayState.FAILED
         if mined.state == state and mined.mined_block == block:
             return
         reach(FaultPoint.MINED_SEEN)
@@ -266,7 +278,7 @@ class Relayer:
         reach(FaultPoint.MINED_WRITTEN)
         _log.info("settlement", state=state.value, tx_hash=mined.tx_hash, block=block)
         if state == RelayState.FINAL:
-            self._measure(mined.batch_id, int(receipt["gasUsed"]))
+            self._measure(mined.batch_id, receipt.gas)
 
     def _measure(self, batch_id: str, gas: int) -> None:
         with self._database.read() as session:
@@ -348,11 +360,14 @@ class Relayer:
             )
         return Fees(min(2 * base + tip, ceiling), tip)
 
-    def _receipt(self, tx_hash: str) -> TxReceipt | None:
-        try:
-            return self._eth.get_transaction_receipt(HexBytes(tx_hash))
-        except TransactionNotFound:
+    def _receipt(self, tx_hash: str) -> Mined | None:
+        answer = ask(self._escrow.web3, "eth_getTransactionReceipt", tx_hash)
+        if not answer:
             return None
+        if not isinstance(answer, dict):
+            raise NodeFailed("its receipt is none")
+        block, status, gas = (answer.get(name) for name in ("blockNumber", "status", "gasUsed"))
+        return None if block is None else Mined(number(block), number(status) == 1, number(gas))
 
     def _is_known(self, transaction: RelayTransaction) -> bool:
         try:

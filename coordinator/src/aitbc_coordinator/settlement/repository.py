@@ -1,19 +1,95 @@
 """SQL of the chain's projection and of what is metered. Nothing here commits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, update
-from sqlmodel import Session, col, select
+from sqlalchemy import BindParameter, Select, and_, bindparam, delete, update
+from sqlalchemy import select as sql_select
+from sqlmodel import Session, SQLModel, col, select
 
+from aitbc.protocol.messages import Terms
 from aitbc_coordinator.cursor import ChainCursor
+from aitbc_coordinator.database import chunks, insert_rows
 from aitbc_coordinator.settlement.models import (
     Booking,
+    BookingState,
     ChainBlock,
     ChainEvent,
     Heartbeat,
     Receipt,
     SessionGrant,
 )
+
+Row = Mapping[str, Any]
+Place = tuple[int, int]
+"""Of an event: its block, and its index among the block's logs."""
+
+
+class StoredEvent(NamedTuple):
+    """What of a stored event is needed to read it again."""
+
+    booking_id: str
+    block_number: int
+    log_index: int
+    name: str
+    payload: str
+
+    @property
+    def place(self) -> Place:
+        return self.block_number, self.log_index
+
+
+class Signed(NamedTuple):
+    """What somebody signed, as JSON, with the signature."""
+
+    payload: str
+    signature: str
+
+
+class KnownBooking(NamedTuple):
+    """What the market has made of a booking."""
+
+    id: str
+    gpu_id: str | None
+    state: BookingState
+    disputed_at: int | None
+
+
+_EVENTS, _BOOKINGS = (
+    SQLModel.metadata.tables[str(model.__tablename__)] for model in (ChainEvent, Booking)
+)
+_IDS: BindParameter[Any] = bindparam("booking_ids", expanding=True)
+_PLACES = sql_select(_EVENTS.c.block_number, _EVENTS.c.log_index).where(
+    _EVENTS.c.block_number.in_(bindparam("numbers", expanding=True))
+)
+_STORED = (
+    sql_select(*(_EVENTS.c[name] for name in StoredEvent._fields))
+    .where(_EVENTS.c.booking_id.in_(_IDS))
+    .order_by(_EVENTS.c.block_number, _EVENTS.c.log_index)
+)
+_KNOWN = sql_select(*(_BOOKINGS.c[name] for name in KnownBooking._fields)).where(
+    _BOOKINGS.c.id.in_(_IDS)
+)
+_HEARTBEATS = (
+    sql_select(col(Heartbeat.booking_id), col(Heartbeat.payload), col(Heartbeat.signature))
+    .where(col(Heartbeat.booking_id).in_(_IDS))
+    .order_by(col(Heartbeat.booking_id), col(Heartbeat.sequence))
+)
+_GRANTS_USED = (
+    sql_select(col(Heartbeat.booking_id), col(SessionGrant.payload), col(SessionGrant.signature))
+    .join(Booking, col(Booking.id) == col(Heartbeat.booking_id))
+    .join(
+        SessionGrant,
+        and_(
+            col(SessionGrant.provider) == col(Booking.provider),
+            col(SessionGrant.session_key) == col(Heartbeat.session_key),
+        ),
+    )
+    .where(col(Heartbeat.booking_id).in_(_IDS))
+    .distinct()
+)
+_FIXED = {"id", "short_id", *Terms.model_fields}
+_CHANGING = tuple(name for name in Booking.model_fields if name not in _FIXED)
 
 
 def cursor(session: Session) -> ChainCursor | None:
@@ -57,13 +133,17 @@ def block_before(session: Session, number: int) -> ChainBlock | None:
     return session.exec(query.order_by(col(ChainBlock.number).desc()).limit(1)).first()
 
 
-def add_event(session: Session, event: ChainEvent) -> bool:
-    """Store an event. Returns False when it was there."""
-    if session.get(ChainEvent, (event.block_number, event.log_index)) is not None:
-        return False
-    session.add(event)
-    session.flush()
-    return True
+def places(session: Session, block_numbers: Iterable[int]) -> set[Place]:
+    """Of the events that are stored of some blocks."""
+    found: set[Place] = set()
+    for some in chunks(block_numbers):
+        rows: Any = session.connection().execute(_PLACES, {"numbers": some})
+        found |= {(number, index) for number, index in rows}
+    return found
+
+
+def add_events(session: Session, rows: Sequence[Row]) -> None:
+    insert_rows(session, ChainEvent, rows)
 
 
 def events_of(session: Session, booking_ids: Iterable[str]) -> Sequence[ChainEvent]:
@@ -74,6 +154,13 @@ def events_of(session: Session, booking_ids: Iterable[str]) -> Sequence[ChainEve
         .order_by(col(ChainEvent.block_number), col(ChainEvent.log_index))
     )
     return session.exec(query).all()
+
+
+def stored_events(session: Session, booking_ids: Iterable[str]) -> Iterator[StoredEvent]:
+    """The events of some bookings, each booking's in the chain's order."""
+    for some in chunks(booking_ids):
+        rows: Any = session.connection().execute(_STORED, {"booking_ids": some})
+        yield from (StoredEvent(*row) for row in rows)
 
 
 def delete_above(session: Session, number: int) -> list[str]:
@@ -89,20 +176,25 @@ def delete_above(session: Session, number: int) -> list[str]:
     return [booking_id for booking_id in touched if booking_id is not None]
 
 
-def save_booking(session: Session, booking: Booking) -> Booking:
-    saved = session.merge(booking)
-    session.flush()
-    return saved
+def known_bookings(session: Session, booking_ids: Iterable[str]) -> dict[str, KnownBooking]:
+    """What is known of some bookings, by their ids; of those that are known."""
+    found: dict[str, KnownBooking] = {}
+    for some in chunks(booking_ids):
+        rows: Any = session.connection().execute(_KNOWN, {"booking_ids": some})
+        found |= {row.id: KnownBooking(*row) for row in rows}
+    return found
 
 
-def refuse(session: Session, booking: Booking) -> None:
-    """A booking has no GPU here: all that was not earned goes back to its buyer."""
-    booking.gpu_id, booking.refused = None, True
-    session.flush()
+def save_bookings(session: Session, rows: Iterable[Row]) -> None:
+    """Add bookings, or change what of them may change; each row has all columns."""
+    # In one order, whoever locks several.
+    ordered = sorted(rows, key=lambda row: str(row["id"]))
+    insert_rows(session, Booking, ordered, changing=_CHANGING)
 
 
-def delete_booking(session: Session, booking_id: str) -> None:
-    session.exec(delete(Booking).where(col(Booking.id) == booking_id))
+def delete_bookings(session: Session, booking_ids: Iterable[str]) -> None:
+    for some in chunks(booking_ids):
+        session.exec(delete(Booking).where(col(Booking.id).in_(some)))
 
 
 def find_booking(session: Session, booking_id: str, *, lock: bool = False) -> Booking | None:
@@ -116,6 +208,16 @@ def bookings_of_gpu(session: Session, gpu_id: str) -> Sequence[Booking]:
     return session.exec(query.order_by(col(Booking.starts_at), col(Booking.id))).all()
 
 
+def lock_bookings(session: Session, booking_ids: Iterable[str]) -> list[Booking]:
+    """Bookings that nobody else meters or attests meanwhile, given and locked in one order."""
+    found: list[Booking] = []
+    for some in chunks(booking_ids):
+        query = select(Booking).where(col(Booking.id).in_(some)).order_by(col(Booking.id))
+        query = query.with_for_update().execution_options(populate_existing=True)
+        found += session.exec(query)
+    return found
+
+
 def save_grant(session: Session, grant: SessionGrant) -> None:
     session.merge(grant)
     session.flush()
@@ -127,18 +229,25 @@ def find_grant(
     return session.get(SessionGrant, (provider, session_key), with_for_update=lock)
 
 
-def grants_used(session: Session, booking: Booking) -> Sequence[SessionGrant]:
-    """The grants of the keys that signed a booking's heartbeats."""
-    keys = select(col(Heartbeat.session_key)).where(col(Heartbeat.booking_id) == booking.id)
-    query = select(SessionGrant).where(
-        col(SessionGrant.provider) == booking.provider, col(SessionGrant.session_key).in_(keys)
-    )
-    return session.exec(query).all()
+def grants_used(session: Session, booking_ids: Iterable[str]) -> dict[str, list[Signed]]:
+    """The grants of the keys that signed bookings' heartbeats, by booking."""
+    return _signed(session, _GRANTS_USED, booking_ids)
 
 
-def heartbeats(session: Session, booking_id: str) -> Sequence[Heartbeat]:
-    query = select(Heartbeat).where(col(Heartbeat.booking_id) == booking_id)
-    return session.exec(query.order_by(col(Heartbeat.sequence))).all()
+def heartbeats(session: Session, booking_ids: Iterable[str]) -> dict[str, list[Signed]]:
+    """Bookings' heartbeats in the order of their numbers, by booking."""
+    return _signed(session, _HEARTBEATS, booking_ids)
+
+
+def _signed(
+    session: Session, statement: Select[str, str, str], booking_ids: Iterable[str]
+) -> dict[str, list[Signed]]:
+    found: dict[str, list[Signed]] = {}
+    for some in chunks(booking_ids):
+        rows: Any = session.connection().execute(statement, {"booking_ids": some})
+        for booking_id, payload, signature in rows:
+            found.setdefault(booking_id, []).append(Signed(payload, signature))
+    return found
 
 
 def last_heartbeat(session: Session, booking_id: str) -> Heartbeat | None:
@@ -170,9 +279,3 @@ def find_receipt(session: Session, booking_id: str) -> Receipt | None:
 def receipts(session: Session, booking_ids: Iterable[str]) -> dict[str, Receipt]:
     query = select(Receipt).where(col(Receipt.booking_id).in_(list(booking_ids)))
     return {receipt.booking_id: receipt for receipt in session.exec(query)}
-
-
-def save_receipt(session: Session, receipt: Receipt) -> Receipt:
-    saved = session.merge(receipt)
-    session.flush()
-    return saved

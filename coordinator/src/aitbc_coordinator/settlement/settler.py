@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import structlog
 from hexbytes import HexBytes
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
-from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError
 
+from aitbc.chain import codec
 from aitbc.chain.escrow import Escrow
-from aitbc.errors import ChainError
+from aitbc.errors import AitbcError, ChainError
 from aitbc.protocol.messages import Completion, SettleEach, SettleMany
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
@@ -19,26 +19,17 @@ from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.nodes import Unsuited
 from aitbc_coordinator.settlement import attestations, outbox, repository
 from aitbc_coordinator.settlement.fundings import Fundings
-from aitbc_coordinator.settlement.models import Attestation, AttestationKind, Booking
+from aitbc_coordinator.settlement.outbox import Unsettled
 from aitbc_coordinator.settlement.relayer import MAX_IN_FLIGHT, Relayer
 
+TOGETHER = 100
+"""Most bookings that are attested in one transaction."""
+LOOKAHEAD = 4
+"""Of so many times a batch's size, those are batched that one verb settles."""
 LISTED_BOOKINGS = 50
 """Most bookings that are listed as stuck, or as left to reclaim; the newest come first."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Item(NamedTuple):
-    attestation: Attestation
-    booking: Booking
-
-    @property
-    def is_claim(self) -> bool:
-        return self.attestation.kind == AttestationKind.CLAIM
-
-    @property
-    def in_full(self) -> bool:
-        return self.attestation.earned == self.booking.amount
 
 
 class Settler:
@@ -57,7 +48,7 @@ class Settler:
         None of them is done with a node that has not seen what was followed.
         """
         self._check_projection()
-        self.attest()
+        defect = self.attest()
         self._relayer.observe()
         self.reconcile()
         # What is under way comes first: anything new waits behind its nonce.
@@ -67,6 +58,8 @@ class Settler:
         self._relayer.broadcast()
         if self.fundings.send():
             self._relayer.broadcast()
+        if defect is not None:
+            raise defect
 
     def _check_projection(self) -> None:
         with self._database.read() as session:
@@ -83,16 +76,34 @@ class Settler:
                 f"the node is at block {head}, and block {cursor.block_number} was followed already"
             )
 
-    def attest(self) -> None:
-        """Attest every booking that is due, each in a transaction of its own."""
+    def attest(self) -> Exception | None:
+        """Attest every booking that is due. Returns a defect that kept one from it, and no other.
+
+        Raises AitbcError and SQLAlchemyError.
+        """
         with self._database.read() as session:
             due = attestations.due(self._context, session)
-        for booking_id in due:
-            self._database.transact(
-                partial(attestations.attest, self._context, booking_id=booking_id)
+        defects = [self._attest(due[at : at + TOGETHER]) for at in range(0, len(due), TOGETHER)]
+        return next((defect for defect in defects if defect is not None), None)
+
+    def _attest(self, booking_ids: Sequence[str]) -> Exception | None:
+        """Attest bookings in one transaction; each in its own, where one of them cannot be."""
+        try:
+            made = self._database.transact(
+                partial(attestations.attest, self._context, booking_ids=booking_ids)
             )
-            reach(FaultPoint.ATTESTATION_WRITTEN)
-            _log.info("attested", booking=booking_id)
+        except (AitbcError, SQLAlchemyError):
+            raise
+        except Exception as error:
+            if len(booking_ids) > 1:
+                defects = [self._attest([booking_id]) for booking_id in booking_ids]
+                return next((defect for defect in defects if defect is not None), None)
+            _log.exception("cannot be attested", booking=booking_ids[0])
+            return error
+        reach(FaultPoint.ATTESTATION_WRITTEN)
+        if made:
+            _log.info("attested", bookings=made)
+        return None
 
     def reconcile(self) -> None:
         """Tick off what is closed on the chain; free for another batch what was not."""
@@ -124,19 +135,16 @@ class Settler:
                 session, self._claimable_after(chain_time(session)), LISTED_BOOKINGS
             )
 
-    def _next_batch(self) -> list[Item]:
+    def _next_batch(self) -> list[Unsettled]:
         """Attestations of one verb, payouts apart from refusals.
 
         A claim goes alone, as the escrow has no batch of them, and so does one that failed.
         """
+        most = self._context.settings.batch_size
         with self._database.read() as session:
-            found = outbox.unsettled(
-                session,
-                self._claimable_after(chain_time(session)),
-                self._context.settings.batch_size,
-            )
-        items = [Item(attestation, booking) for attestation, booking in found]
-        if not items or items[0].attestation.attempts or items[0].is_claim:
+            claimable_after = self._claimable_after(chain_time(session))
+            items = outbox.unsettled(session, claimable_after, LOOKAHEAD * most)
+        if not items or items[0].attempts or items[0].is_claim:
             return items[:1]
         first = items[0]
         batch = [
@@ -144,19 +152,18 @@ class Settler:
             for item in items
             if not item.is_claim
             and item.in_full == first.in_full
-            and item.attestation.refused == first.attestation.refused
-            and not item.attestation.attempts
+            and item.refused == first.refused
+            and not item.attempts
         ]
         # Side by side, the bookings of one provider are paid by one transfer.
-        return sorted(batch, key=lambda item: (item.booking.provider, item.booking.id))
+        return sorted(batch[:most], key=lambda item: (item.terms.provider, item.booking_id))
 
-    def _enqueue(self, items: list[Item]) -> bool:
+    def _enqueue(self, items: list[Unsettled]) -> bool:
         """Sign and persist a batch, smaller where gas demands it. False when it cannot be made."""
-        function = self._call(items)
         try:
-            call = self._relayer.prepare(function)
+            call = self._relayer.prepare(self._calldata(items))
         except ContractLogicError as error:
-            ids = [item.booking.id for item in items]
+            ids = [item.booking_id for item in items]
             _log.error("batch would revert", bookings=ids, reason=str(error))
             self._count_attempt(items)
             return False
@@ -168,55 +175,35 @@ class Settler:
 
         def work(session: Session) -> None:
             batch_id = self._relayer.enqueue(session, call)
-            outbox.take(session, [item.attestation.id for item in items], batch_id)
+            outbox.take(session, [item.id for item in items], batch_id)
             reach(FaultPoint.BATCH_WRITING)
 
         self._database.transact(work)
         reach(FaultPoint.BATCH_WRITTEN)
         return True
 
-    def _call(self, items: list[Item]) -> ContractFunction:
-        """The batch as a call of the escrow, with the attester's signature over it."""
-        functions, attester = self._escrow.functions, self._context.attester
-        if items[0].is_claim:
-            claim: ContractFunction = functions.claim(
-                items[0].booking.terms.abi_values(),
-                items[0].attestation.earned,
-                HexBytes(items[0].attestation.signature),
-            )
-            return claim
-        ids = tuple(item.booking.id for item in items)
-        if items[0].in_full:
-            signature = attester.sign(SettleMany(booking_ids=ids))
-            full: ContractFunction = functions.settleMany(
-                [HexBytes(booking_id) for booking_id in ids], HexBytes(signature)
-            )
-            return full
+    def _calldata(self, items: list[Unsettled]) -> str:
+        """The call of the escrow that settles a batch, with the attester's signature over it."""
+        first, attester = items[0], self._context.attester
+        if first.is_claim:
+            receipt = (first.terms.abi_values(), first.earned, HexBytes(first.signature))
+            return str(self._escrow.contract.encode_abi("claim", args=receipt))
+        if first.in_full:
+            ids = tuple(item.booking_id for item in items)
+            return codec.settle_many(ids, attester.sign(SettleMany(booking_ids=ids)))
         completions = tuple(
             Completion(
-                booking_id=item.booking.id,
-                earned=item.attestation.earned,
-                evidence=item.attestation.evidence_digest,
+                booking_id=item.booking_id, earned=item.earned, evidence=item.evidence_digest
             )
             for item in items
         )
         signature = attester.sign(SettleEach(completions=completions))
-        split: ContractFunction = functions.settleEach(
-            [
-                (
-                    item.booking.terms.abi_values(),
-                    item.attestation.earned,
-                    HexBytes(item.attestation.evidence_digest),
-                )
-                for item in items
-            ],
-            HexBytes(signature),
-        )
-        return split
+        terms = (item.terms for item in items)
+        return codec.settle_each(zip(terms, completions, strict=True), signature)
 
-    def _count_attempt(self, items: list[Item]) -> None:
+    def _count_attempt(self, items: list[Unsettled]) -> None:
         with self._database.session() as session:
-            outbox.count_attempt(session, [item.attestation.id for item in items])
+            outbox.count_attempt(session, [item.id for item in items])
 
     def _claimable_after(self, now: int) -> int:
         """A booking whose meter stopped by then is past its claim window."""
