@@ -11,6 +11,8 @@ import json
 import signal
 import sys
 
+import settlement_bench.measure
+import takeover
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +31,8 @@ BENCHMARKS = {
         economics.BENCHMARK,
         market_bench.measure.BENCHMARK,
         replay.cases.BENCHMARK,
+        settlement_bench.measure.BENCHMARK,
+        takeover.BENCHMARK,
     )
 }
 
