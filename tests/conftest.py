@@ -13,6 +13,7 @@ WAIT_LONG = (
     *("test_documents.py", "test_demo.py", "test_disputed_market.py", "test_conservation.py"),
     *("test_guide.py", "test_extended_booking.py", "test_silent_machine.py", "test_gasless.py"),
     *("test_kill_matrix.py", "test_takeover.py", "test_bad_input.py", "test_lying_coordinator.py"),
+    "test_webhooks_arrive.py",
 )
 """Whole markets, which wait for their blocks."""
 WORK_LONG = (

@@ -30,6 +30,7 @@ SELECTION = {
     "postgresql": (
         Spec(5, BOOKINGS, Mischief.NONE, FaultPoint.BATCH_WRITTEN, 1),
         Spec(6, BOOKINGS, Mischief.NONE, FaultPoint.BROADCAST_TAKEN, 2),
+        Spec(10, BOOKINGS, Mischief.NONE, FaultPoint.WEBHOOK_TAKEN, 3),
         Spec(11, BOOKINGS, Mischief.NONCE_TAKEN),
     ),
 }

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
 
 import record
 from aitbc_coordinator.fault_points import FaultPoint
+from aitbc_coordinator.webhooks.messages import BookingData, Message
 from faults import __main__ as program
 from faults import matrix
 from faults.__main__ import rows_of
@@ -22,6 +24,7 @@ from faults.mischief import KINDS, Mischief
 from faults.plan import Kind, make_plan
 from faults.running import Result, Spec
 from faults.state import Kept, State
+from faults.told import Told
 from local_market import ROOT
 
 PASSAGES = {point.value: 40 for point in FaultPoint}
@@ -195,3 +198,31 @@ def test_a_point_that_is_not_there_is_said() -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "no case is called 'no.such.point'" in done.stderr
+
+
+def test_what_the_receiver_was_never_told_is_wrong() -> None:
+    planned = next(one for one in make_plan(1, len(Kind)) if one.kind is Kind.WHOLE)
+    booking_id, account = "0x" + "01" * 32, "0x" + "01" * 20
+    evidence: Any = SimpleNamespace(by_id={booking_id: SimpleNamespace(planned=planned)})
+    told = Told()
+    for number, kind in enumerate(("booked", "started", "paid")):
+        [line] = told.judge(evidence)
+        assert line.count(booking_id) == 3 - number
+        data = BookingData(
+            booking_id=booking_id,
+            short_id="b-1",
+            gpu_id=None,
+            refused=False,
+            buyer=account,
+            provider=account,
+            amount=planned.amount,
+            starts_at=1,
+            ends_at=2,
+            paid=planned.earned - planned.fee,
+            fee=planned.fee,
+            refunded=0,
+            tx_hash=None,
+        )
+        message = Message(type=kind, timestamp=1, chain_id=1, escrow=account, data=data)
+        told.take("POST", "/", message.model_dump_json().encode())
+    assert told.judge(evidence) == []

@@ -20,6 +20,7 @@ from aitbc_coordinator.market.worth import why_not_counted
 from aitbc_coordinator.provision import NODE_HINT
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
 from aitbc_coordinator.settlement import clock
+from aitbc_coordinator.webhooks.secret import read_secret, secret_path
 
 
 class Finding(NamedTuple):
@@ -37,6 +38,8 @@ Look = Callable[[Settings], Finding]
 def examine(settings: Settings) -> list[Finding]:
     """Every part that can be looked at, whatever is wrong with the others."""
     looks: list[tuple[str, Look]] = [("keys", _keys), ("database", _database)]
+    if settings.webhook_url:
+        looks.append(("webhook", _webhook))
     try:
         escrow, market = serve.open_market(settings, home.attester_address())
     except AitbcError as error:
@@ -94,6 +97,14 @@ def _database(settings: Settings) -> Finding:
     finally:
         database.close()
     return Finding("database", "ok", shown)
+
+
+def _webhook(settings: Settings) -> Finding:
+    path = secret_path(settings)
+    if settings.webhook_secret_file is None and not path.exists():
+        return Finding("webhook", "note", f"{path} does not exist yet", "serve makes it")
+    read_secret(path)
+    return Finding("webhook", "ok", f"messages are signed with the secret in {path}")
 
 
 def _clock(escrow: Escrow, settings: Settings) -> Finding:

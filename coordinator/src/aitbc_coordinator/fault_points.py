@@ -127,6 +127,9 @@ class FaultPoint(StrEnum):
     REPLACEMENT_WRITTEN = "replacement.written"
     """It is persisted, and was not broadcast."""
 
+    WEBHOOK_TAKEN = "webhook.taken"
+    """The receiver has a message; that is recorded nowhere."""
+
 
 class _Watch:
     """Counts passages, and kills the process at the one that was asked for."""

@@ -33,8 +33,10 @@ from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.market import reservations, standing
 from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement import outbox, repository
-from aitbc_coordinator.settlement.follower import Follower
+from aitbc_coordinator.settlement.follower import BEFORE_GENESIS, Follower
 from aitbc_coordinator.settlement.models import Booking, ChainEvent
+from aitbc_coordinator.webhooks import news
+from aitbc_coordinator.webhooks import repository as webhooks
 
 MOST_NAMED = 20
 _BOOKINGS, _EVENTS = (
@@ -82,7 +84,10 @@ def rebuild_projection(database: Database, escrow: Escrow, settings: Settings) -
         holds = reservations.set_aside(session)
         standing.forget_all(session)
         repository.forget_chain(session)
-        follower = Follower(_Within(session), escrow, settings)
+        untold = webhooks.take_back(session, BEFORE_GENESIS)
+        # What was told must not be told again: afterwards, only what has changed is.
+        silent = settings.model_copy(update={"webhook_url": ""})
+        follower = Follower(_Within(session), escrow, silent)
         while follower.step():
             pass
         for hold in holds:
@@ -91,6 +96,7 @@ def rebuild_projection(database: Database, escrow: Escrow, settings: Settings) -
         outbox.delete_claims_except(session, _with_the_same_dispute(before))
         outbox.reopen(session)
         outbox.unmine_without_event(session)
+        news.of_bookings(settings, session, untold | _paid_otherwise(session, before))
         rebuilt = _compared(session, before)
         before.drop(session.connection())
         return rebuilt
@@ -125,6 +131,15 @@ def _copy_of_bookings(session: Session) -> Table:
 def _with_the_same_dispute(before: Table) -> Select[tuple[str]]:
     same = and_(_BOOKINGS.c.id == before.c.id, _BOOKINGS.c.disputed_at == before.c.disputed_at)
     return select(before.c.id).join(_BOOKINGS, same)
+
+
+def _paid_otherwise(session: Session, before: Table) -> set[str]:
+    """Ids of bookings that are new, or were paid more or less than was known."""
+    known = select(before.c.id).where(
+        before.c.id == _BOOKINGS.c.id, before.c.paid == _BOOKINGS.c.paid
+    )
+    found = session.connection().execute(select(_BOOKINGS.c.id).where(~known.exists()))
+    return set(found.scalars())
 
 
 def _compared(session: Session, before: Table) -> Rebuilt:

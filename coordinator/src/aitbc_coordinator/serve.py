@@ -248,7 +248,7 @@ def listen(settings: Settings) -> socket.socket:
 def configure_logs(settings: Settings) -> None:
     """Keep what may be a key in a configured URL out of the log."""
     candidates = [database_url(settings).password]
-    for url in settings.rpc_urls:
+    for url in (*settings.rpc_urls, settings.webhook_url):
         parts = urlsplit(url)
         candidates += [parts.path, parts.query, parts.password]
     logs.configure(text for text in candidates if text and text != "/")

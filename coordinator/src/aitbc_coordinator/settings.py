@@ -2,9 +2,10 @@
 
 import os
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -33,6 +34,29 @@ def _coin_price(text: str) -> str:
 
 
 CoinPrice = Annotated[str, AfterValidator(_coin_price)]
+
+
+def _webhook_url(text: str) -> str:
+    """What is wrong with a URL is said without it: it may hold a key."""
+    if not text:
+        return text
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname or "", url.port
+    except ValueError:
+        raise ValueError("it is no URL") from None
+    if "@" in url.netloc:
+        raise ValueError("it must hold no user and no password: messages are signed")
+    if host and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(host))):
+        return text
+    raise ValueError("write an https URL; http is for this machine only")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseSettings):
@@ -117,11 +141,15 @@ class Settings(BaseSettings):
     """Gas that a fee must cover: of settling one booking; 0 to take bookings of any size."""
     coin_price: CoinPrice = ""
     """What a whole coin of the chain costs in the market's token, such as 3000; counts its gas."""
+    webhook_url: Annotated[str, AfterValidator(_webhook_url)] = ""
+    """Where signed webhooks are posted: https, or http on this machine; none when empty."""
+    webhook_secret_file: Path | None = None
+    """File with the secret that signs them; one is made in the home when none is named."""
 
-    @field_validator("passphrase_file")
+    @field_validator("passphrase_file", "webhook_secret_file")
     @classmethod
-    def _expand(cls, path: Path) -> Path:
-        return path.expanduser()
+    def _expand(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser()
 
     @field_validator("rpc_url")
     @classmethod

@@ -29,7 +29,9 @@ from faults.mischief import Mischief, Scene, needs_of
 from faults.people import People, TooSlow
 from faults.plan import make_plan
 from faults.supervisor import PAUSE_SECONDS, PROGRAM, Supervisor
+from faults.told import Told, is_delivered
 from faults.troubles import begin, prepare
+from http_stub import serving
 from local_market import LocalMarketError, write_secret
 from wallets import give_wallet
 
@@ -94,7 +96,7 @@ def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Res
         chain = Chain(folder, attester)
         stack.callback(chain.stop)
         chain.call("anvil_setBalance", relayer.address, hex(10**24))
-        needs = needs_of(spec.mischief)
+        needs, told = needs_of(spec.mischief), Told()
         proxies = [stack.enter_context(faulty(chain.node.rpc_url)) for _ in range(needs.proxies)]
         prepare(spec.mischief, proxies)
         settings = {
@@ -107,6 +109,7 @@ def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Res
             "escrow": chain.escrow_address,
             "deploy_block": str(chain.deploy_block),
             "batch_size": str(max(2, spec.bookings // BATCHES)),
+            "webhook_url": stack.enter_context(serving(told.take)),
             **needs.settings,
         }
         counts = folder / "passages.json"
@@ -118,14 +121,16 @@ def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Res
         supervisor.start()
         stack.callback(supervisor.stop)
         scene = Scene(chain, relayer, proxies, url, store.restart, supervisor.pid)
-        result = _play(spec, scene, supervisor, int(settings["confirmations"]))
+        result = _play(spec, scene, supervisor, told, int(settings["confirmations"]))
         supervisor.stop()
         if spec.point is None and counts.exists():
             return Result(**{**vars(result), "passages": json.loads(counts.read_text())})
         return result
 
 
-def _play(spec: Spec, scene: Scene, supervisor: Supervisor, confirmations: int) -> Result:
+def _play(
+    spec: Spec, scene: Scene, supervisor: Supervisor, told: Told, confirmations: int
+) -> Result:
     database, chain = Database(scene.database_url), scene.chain
     try:
         people = People(chain, supervisor)
@@ -138,11 +143,13 @@ def _play(spec: Spec, scene: Scene, supervisor: Supervisor, confirmations: int) 
             chain.mine()
         followed = partial(projected.is_followed, evidence, confirmations)
         in_time = in_time and _wait(followed, supervisor)
+        in_time = in_time and _wait(partial(is_delivered, evidence), supervisor)
         supervisor.stop()
         wrong = [] if in_time else [f"not over after {SETTLING_SECONDS} s"]
         if not trouble.happened:
             wrong.append(f"nothing of '{spec.mischief}' happened")
         wrong += [*_deaths(spec, supervisor), *judge.judge(evidence, people.buyers)]
+        wrong += told.judge(evidence)
         return Result(wrong, evidence.outcomes)
     except TooSlow as error:
         return Result([str(error)], too_slow=supervisor.failure is None)

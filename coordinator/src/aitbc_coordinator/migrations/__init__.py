@@ -14,8 +14,9 @@ from aitbc_coordinator.database import Database
 from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import models as market_models
 from aitbc_coordinator.settlement import models as settlement_models
+from aitbc_coordinator.webhooks import models as webhook_models
 
-_MODELS = (cursor, market_models, settlement_models)
+_MODELS = (cursor, market_models, settlement_models, webhook_models)
 """Importing them fills the metadata."""
 _LOCK_KEY = 0x61697462
 """Any constant number: replicas that start together migrate one after the other."""

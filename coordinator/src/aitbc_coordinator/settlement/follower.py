@@ -34,6 +34,7 @@ from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement import projection, repository
 from aitbc_coordinator.settlement.finality import Finality
 from aitbc_coordinator.settlement.witness import Witness
+from aitbc_coordinator.webhooks import news
 
 FIRST_CHUNK = 500
 CHECKED_BLOCKS = 64
@@ -63,6 +64,7 @@ class Follower:
     def __init__(self, database: Transactions, escrow: Escrow, settings: Settings) -> None:
         self._database = database
         self._escrow = escrow
+        self._settings = settings
         self._finality = Finality(escrow.web3, settings)
         self._witness = Witness(escrow) if settings.check_logs else None
         self._deploy_block = settings.deploy_block
@@ -128,7 +130,8 @@ class Follower:
         def work(session: Session) -> None:
             if _position(repository.cursor(session)) != _position(cursor):
                 return
-            projection.apply(session, events)
+            fresh = projection.apply(session, events)
+            news.of_events(self._settings, session, fresh)
             repository.prune_blocks(session, moved.block_number - KEPT_BLOCKS)
             repository.move_cursor(session, moved)
             reach(FaultPoint.FOLLOWER_WRITING)

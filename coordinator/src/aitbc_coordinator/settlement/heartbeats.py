@@ -17,6 +17,7 @@ from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
 from aitbc_coordinator.market import standing
 from aitbc_coordinator.settlement import models, outbox, repository
 from aitbc_coordinator.settlement.models import Booking, BookingState
+from aitbc_coordinator.webhooks import news
 
 LONGEST_GRANT_SECONDS = LONGEST_SESSION_DAYS * 86_400
 
@@ -95,6 +96,8 @@ def accept(context: Context, session: Session, signed: SignedHeartbeat) -> Heart
         allowed = context.settings.unreachable_seconds
         standing.heard(session, {booking.gpu_id: uuid}, now, allowed=allowed)
     _advance_meter(context, session, booking, gained, now)
+    if last is None:
+        news.started(context, session, booking)
     return _answer(session, booking, now)
 
 

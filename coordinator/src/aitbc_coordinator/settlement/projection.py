@@ -17,6 +17,7 @@ from aitbc_coordinator.market.reservations import Promised
 from aitbc_coordinator.settlement import deliveries, outbox, repository
 from aitbc_coordinator.settlement.models import BookingState
 from aitbc_coordinator.settlement.repository import KnownBooking, Place
+from aitbc_coordinator.webhooks import repository as webhooks
 
 Histories = dict[str, list[BookingEvent]]
 """Of each booking, by its id, all its events in the chain's order."""
@@ -49,10 +50,11 @@ def money(amount: int, events: Sequence[BookingEvent]) -> Money:
     return Money(moved.paid, moved.fees, moved.refunded, remaining, closed_by)
 
 
-def apply(session: Session, events: Sequence[EscrowEvent]) -> None:
+def apply(session: Session, events: Sequence[EscrowEvent]) -> list[BookingEvent]:
     """Store confirmed events, and bring their bookings and the market in line with them.
 
-    Raises ChainError where a booking has events, and was never funded.
+    Returns those of bookings that were not stored before. Raises ChainError where a booking has
+    events, and was never funded.
     """
     stored = repository.places(session, {event.block_number for event in events})
     unseen = [event for event in events if _place(event) not in stored]
@@ -71,6 +73,7 @@ def apply(session: Session, events: Sequence[EscrowEvent]) -> None:
     known = repository.known_bookings(session, histories)
     gpus = _reserve_and_release(session, fresh, histories, known)
     _save(session, histories, known, gpus)
+    return fresh
 
 
 def rewind(session: Session, number: int) -> None:
@@ -100,6 +103,7 @@ def rewind(session: Session, number: int) -> None:
     _save(session, histories, known, gpus)
     outbox.reopen(session, touched)
     outbox.unmine_above(session, number)
+    webhooks.take_back(session, number)
 
 
 def event_of(row: Stored) -> EscrowEvent:

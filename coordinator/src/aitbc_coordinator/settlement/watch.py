@@ -16,6 +16,8 @@ from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.settlement import outbox, repository
 from aitbc_coordinator.settlement.finality import Finality
+from aitbc_coordinator.webhooks import repository as webhooks
+from aitbc_coordinator.webhooks.repository import NO_MESSAGES
 
 MOST_COUNTED = 1000
 """More bookings that need a person are not counted."""
@@ -83,14 +85,21 @@ class Watch(Collector):
             stuck = outbox.stuck(session, claimable_after, MOST_COUNTED)
             left = outbox.left_to_reclaim(session, claimable_after, MOST_COUNTED)
             cursor = repository.cursor(session)
+            messages = webhooks.counts(session) if context.settings.webhook_url else NO_MESSAGES
         is_halted = cursor is not None and cursor.halted is not None
-        age = 0 if oldest is None else max(0, context.now() - oldest)
+        age, failing = (
+            0 if since is None else max(0, context.now() - since)
+            for since in (oldest, messages.failing_since)
+        )
         for name, documentation, value in (
             ("aitbc_outbox_bookings", "Attested bookings that wait to be settled.", waiting),
             ("aitbc_outbox_age_seconds", "Since the first of them ended.", age),
             ("aitbc_stuck_bookings", "Bookings that could not be settled.", len(stuck)),
             ("aitbc_unclaimed_bookings", "Bookings open past their claim window.", len(left)),
             ("aitbc_chain_replaced", "1 where all stops: what was final is not.", is_halted),
+            ("aitbc_webhooks_waiting", "Messages that wait to be taken.", messages.waiting),
+            ("aitbc_webhooks_failing_seconds", "Since one of them first failed.", failing),
+            ("aitbc_webhooks_given_up", "Messages given up in the last week.", messages.given_up),
         ):
             yield GaugeMetricFamily(name, documentation, value)
 

@@ -1,4 +1,4 @@
-"""Runs follower, settler and the market's hours beside the API, each in a thread, until told."""
+"""Runs follower, settler and the rest of the work beside the API, each in a thread, until told."""
 
 import threading
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from aitbc_coordinator.settlement import clock
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
+from aitbc_coordinator.webhooks.courier import open_courier
 
 OK: Final = "ok"
 LONGEST_PAUSE_SECONDS = 30.0
@@ -109,6 +110,7 @@ class Workers:
         self.fundings = settler.fundings
         self._leadership = Leadership(context.database)
         self._alerts: list[str] = []
+        self._courier = courier = open_courier(context)
         lead = self._leadership.hold
 
         def follow() -> bool:
@@ -130,11 +132,16 @@ class Workers:
             clock.check(escrow.web3, context.now(), oldest_head_seconds=allowed)
             return False
 
+        def deliver() -> bool:
+            return lead() and courier is not None and courier.step()
+
         self._follow = Worker("follower", follow, settings.poll_seconds)
         self._settle = Worker("settler", settle, settings.poll_seconds)
         self._market = Worker("market", record_hour, settings.poll_seconds)
         self._clock = Worker("clock", look_at_the_clock, max(CLOCK_SECONDS, settings.poll_seconds))
-        self._workers = (self._follow, self._settle, self._market, self._clock)
+        self._deliver = Worker("webhooks", deliver, settings.poll_seconds) if courier else None
+        parts = (self._follow, self._settle, self._market, self._clock, self._deliver)
+        self._workers = [worker for worker in parts if worker is not None]
 
     def start(self) -> None:
         for worker in self._workers:
@@ -150,24 +157,28 @@ class Workers:
 
     def checks(self) -> dict[str, str]:
         """By part: `ok`, or in one line why not."""
-        return {
+        checks = {
             "node": self._follow.node_status,
             "follower": self._follow.status,
             "settler": self._settle.status,
             "market": self._market.status,
             "clock": self._clock.status,
         }
+        if self._deliver is not None:
+            checks["webhooks"] = self._deliver.status
+        return checks
 
     def leads(self) -> bool:
         """Whether this coordinator does the work, of those over its database."""
         return self._leadership.leads
 
     def alerts(self) -> list[str]:
-        """What needs a person while everything else goes on: bookings, and nodes passed over.
+        """What needs a person while everything else goes on: bookings, nodes, a webhook.
 
         Of bookings by the last pass of the settler.
         """
-        return self._alerts + nodes.troubles(self._web3)
+        webhook = self._courier.troubles() if self._courier and self.leads() else []
+        return self._alerts + nodes.troubles(self._web3) + webhook
 
     def _look_for_alerts(self) -> None:
         found = [
