@@ -44,7 +44,7 @@ def serving(respond: Respond) -> Iterator[str]:
                     time.sleep(answer.pause_seconds)
                     self.wfile.write(bytes([byte]))
 
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815  (the names that http.server calls)
+        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815  (the names that http.server calls)
 
         def log_message(self, *_: object) -> None:
             """Keep the tests' output quiet."""

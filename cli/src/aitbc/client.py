@@ -116,6 +116,10 @@ class Coordinator:
     def request_quotes(self, signed: wire.SignedQuoteRequest) -> wire.SignedQuotes:
         return self._send("POST", "quotes", signed, wire.SignedQuotes)
 
+    def held_quotes(self, token: str) -> wire.SignedQuotes:
+        """What is held for the wallet that signed in."""
+        return self._exchange("GET", "quotes", wire.SignedQuotes, MAX_ANSWER_BYTES, **bearer(token))
+
     def quote(self, quote_id: str) -> wire.SignedQuote:
         return self._get(f"quotes/{quote_id}", wire.SignedQuote)
 
@@ -145,6 +149,24 @@ class Coordinator:
 
     def presence(self, signed: wire.SignedPresence) -> wire.PresenceAnswer:
         return self._send("POST", "presence", signed, wire.PresenceAnswer)
+
+    def sign_in_nonce(self) -> wire.SignInNonce:
+        return self._exchange("POST", "sign-in/nonces", wire.SignInNonce, MAX_ANSWER_BYTES)
+
+    def sign_in(self, request: wire.SignInRequest) -> wire.AccessToken:
+        return self._send("POST", "sign-in", request, wire.AccessToken)
+
+    def sign_out(self, token: str) -> None:
+        """Give a token back: nobody can use it any more."""
+        response, body = self._ask("DELETE", "sign-in", MAX_ANSWER_BYTES, bearer(token))
+        if not response.is_success:
+            raise self._refusal(response.status_code, body)
+
+    def operator_status(self, token: str) -> wire.OperatorStatus:
+        """For operators' wallets alone."""
+        return self._exchange(
+            "GET", "operator/status", wire.OperatorStatus, MAX_ANSWER_BYTES, **bearer(token)
+        )
 
     def earnings(self, gpu_id: str) -> wire.Earnings:
         return self._get(f"gpus/{gpu_id}/earnings", wire.Earnings)
@@ -239,6 +261,11 @@ class Coordinator:
             f"cannot use the answer of the coordinator at {shown_url(self.url)}: {reason}",
             hint="check that the URL is a coordinator's, and that its version fits this one",
         )
+
+
+def bearer(token: str) -> dict[str, Any]:
+    """What a request has that speaks for the wallet that signed in."""
+    return {"headers": {"Authorization": f"Bearer {token}"}}
 
 
 def _retry_after(response: httpx.Response) -> int | None:

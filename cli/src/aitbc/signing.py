@@ -25,3 +25,10 @@ class Signer:
 def sign(account: "LocalAccount", message: Message, domain: SigningDomain) -> str:
     """The wallet's signature over a message in a domain, as 0x-hex of 65 bytes."""
     return Signer(account).sign(message, domain)
+
+
+def sign_text(account: "LocalAccount", text: str) -> str:
+    """The wallet's signature over a text (EIP-191, `personal_sign`), as 0x-hex of 65 bytes."""
+    from eth_account.messages import encode_defunct
+
+    return "0x" + bytes(account.sign_message(encode_defunct(text=text)).signature).hex()

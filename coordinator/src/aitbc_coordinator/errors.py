@@ -33,6 +33,22 @@ class Unauthorised(Refusal):
     status = HTTPStatus.FORBIDDEN
 
 
+CHALLENGE = 'Bearer realm="aitbc"'
+
+
+class NotSignedIn(Refusal):
+    """The request has no token of a wallet that signed in, or none that is still good."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "not-signed-in"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            self.code, detail, hint="sign in: POST /v1/sign-in/nonces, then /v1/sign-in"
+        )
+        self.headers = {"WWW-Authenticate": CHALLENGE}
+
+
 class Missing(Refusal):
     """There is no such thing here."""
 

@@ -26,6 +26,7 @@ from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.market.worth import coin_price, why_not_counted
 from aitbc_coordinator.provision import NODE_HINT
+from aitbc_coordinator.sessions.operator import Machinery
 from aitbc_coordinator.settings import ENV_PREFIX, Settings
 from aitbc_coordinator.settlement.watch import Watch
 from aitbc_coordinator.settlement.workers import Workers
@@ -149,7 +150,12 @@ def serve(settings: Settings) -> None:
     with _coordinator(settings) as coordinator, listen(settings) as listener:
         context, handle = coordinator.context, coordinator.workers
         app = create_app(
-            context, checks=handle.checks, alerts=handle.alerts, fundings=handle.fundings
+            context,
+            checks=handle.checks,
+            alerts=handle.alerts,
+            fundings=handle.fundings,
+            machinery=Machinery(handle.leads, coordinator.watch.coin),
+            url=url_of(listener),
         )
         with coordinator.at_work():
             _run(app, listener)
@@ -170,6 +176,7 @@ def work(settings: Settings) -> None:
 class _Coordinator:
     context: Context
     workers: Workers
+    watch: Watch
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -199,15 +206,13 @@ def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
         workers = Workers(context, escrow, relayer)
         watch = Watch(context, escrow, relayer.address, workers.checks, workers.leads)
         context.metrics.registry.register(watch)
-        yield _Coordinator(context, workers)
+        yield _Coordinator(context, workers, watch)
     finally:
         database.close()
 
 
 def _run(app: object, listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    server = Server(server_config(app), address)
+    server = Server(server_config(app), url_of(listener))
     # uvicorn handles these itself while it runs, and hands them on to these handlers after it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.leave)
@@ -243,6 +248,12 @@ def listen(settings: Settings) -> socket.socket:
             hint="choose another port with --port; 0 picks a free one",
         ) from error
     return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where it listens."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def configure_logs(settings: Settings) -> None:

@@ -16,7 +16,8 @@ from pydantic_settings import (
 )
 
 from aitbc.protocol.artifacts import EscrowName
-from aitbc.protocol.types import Address
+from aitbc.protocol.sign_in import Audience
+from aitbc.protocol.types import Address, parse_address
 from aitbc.protocol.wire import DEFAULT_PORT
 from aitbc.protocol.worth import SETTLE_GAS
 
@@ -82,6 +83,12 @@ class Settings(BaseSettings):
     """Signed requests that one wallet or session key may make in a minute; 0 for any number."""
     trusted_proxies: str = ""
     """Addresses and networks, with commas between, whose `X-Forwarded-For` names the client."""
+    public_url: str = ""
+    """URL that clients reach it by, which wallets sign in for; empty: where it listens."""
+    session_seconds: int = Field(900, ge=60, le=86_400)
+    """How long a wallet that signed in can read what is private to it."""
+    operator_wallets: str = ""
+    """Wallets, with commas between, that may read `/v1/operator`; empty: there is no such path."""
     database_url: str = ""
     """Empty: SQLite in the home. PostgreSQL: `postgresql+psycopg://user@host/name`."""
 
@@ -176,6 +183,20 @@ class Settings(BaseSettings):
     @property
     def proxies(self) -> list[str]:
         return parts(self.trusted_proxies)
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_audience(cls, text: str) -> str:
+        return Audience.of(text).uri if text else text
+
+    @field_validator("operator_wallets")
+    @classmethod
+    def _are_addresses(cls, text: str) -> str:
+        return ",".join(parse_address(wallet) for wallet in parts(text))
+
+    @property
+    def operators(self) -> frozenset[str]:
+        return frozenset(parts(self.operator_wallets))
 
     @field_validator("coin_price")
     @classmethod

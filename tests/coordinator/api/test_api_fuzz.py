@@ -47,6 +47,7 @@ CHECKS = [
 ]
 
 
+ADDRESS = "0x" + "12" * 20
 SECOND = 7
 """Salt of the GPU that is taken off the market, while the other one is booked."""
 
@@ -191,7 +192,8 @@ def people(
 @pytest.fixture
 def app(context: Context) -> FastAPI:
     unlimited = {"address_requests_per_minute": 0, "wallet_requests_per_minute": 0}
-    changed = context.settings.model_copy(update=unlimited)
+    operated = {"operator_wallets": ADDRESS}
+    changed = context.settings.model_copy(update=unlimited | operated)
     return create_app(replace(context, settings=changed), checks=dict, alerts=list)
 
 

@@ -64,7 +64,7 @@ def _exit_code(error: AitbcError) -> int:
             return EXIT_CANCELLED
         case InvalidInput():
             return EXIT_USAGE
-        case WalletError() | CoordinatorError(status=403):
+        case WalletError() | CoordinatorError(status=401 | 403):
             return EXIT_UNAUTHORISED
     return EXIT_FAILED
 

@@ -12,8 +12,10 @@ from aitbc.cli.pricing import price
 from aitbc.cli.session import Session
 from aitbc.cli.views import (
     EARNINGS_COLUMNS,
+    QUOTE_COLUMNS,
     STATUS_COLUMNS,
     earnings_view,
+    quote_view,
     status_row,
     status_view,
 )
@@ -41,6 +43,19 @@ command(
         "aitbc marketplace book --quote q-5f0c1d2e --yes",
     ],
 )(book)
+
+
+@command(marketplace, "quotes", examples=["aitbc marketplace quotes"])
+def quotes(session: Session) -> None:
+    """List the GPUs that are held for you until you pay, also those whose answer was lost.
+
+    The coordinator tells nobody else: it signs in with your wallet.
+    """
+    with session.signed_in() as token:
+        held = session.coordinator.held_quotes(token).items
+    rows = [quote_view(signed, session.market) for signed in held]
+    session.output.table(rows, QUOTE_COLUMNS, empty="no GPU is held for you")
+
 
 OwnGpuOption = Annotated[
     str | None,

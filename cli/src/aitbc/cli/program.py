@@ -14,6 +14,7 @@ from aitbc.cli.booking import booking
 from aitbc.cli.exits import EXIT_FAILED
 from aitbc.cli.failures import failure_of
 from aitbc.cli.marketplace import marketplace
+from aitbc.cli.operator import operator
 from aitbc.cli.output import Format
 from aitbc.cli.provider import app as provider
 from aitbc.cli.setup import config, init
@@ -86,6 +87,7 @@ for _group, _name in (
     (booking, "booking"),
     (provider, "provider"),
     (audit, "audit"),
+    (operator, "operator"),
 ):
     app.add_typer(_group, name=_name)
 

@@ -3,10 +3,12 @@
 import getpass
 import os
 import sys
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aitbc.access import signed_in
 from aitbc.cli.output import Output
 from aitbc.client import Coordinator
 from aitbc.errors import AitbcError, WalletError
@@ -92,6 +94,14 @@ class Session:
         from aitbc.chain.escrow import open_checked
 
         return open_checked(self.rpc_url, self.market)
+
+    def signed_in(self) -> AbstractContextManager[str]:
+        """A token by which the coordinator tells this wallet what is private to it.
+
+        Raises WalletError, CoordinatorError.
+        """
+        chain_id = self.market.chain_id
+        return signed_in(self.coordinator, self.account, chain_id)
 
     def passphrase(self, *, new: bool = False) -> str:
         """From the file that AITBC_PASSPHRASE_FILE names, else asked for without an echo.

@@ -26,6 +26,16 @@ BOOKING_COLUMNS = {
     "ends_at": "END",
 }
 
+QUOTE_COLUMNS = {
+    "id": "QUOTE",
+    "gpu_id": "GPU",
+    "amount": "AMOUNT",
+    "symbol": "COIN",
+    "starts_at": "START",
+    "ends_at": "END",
+    "expires_at": "HELD UNTIL",
+}
+
 EARNINGS_COLUMNS = {
     "id": "GPU",
     "bookings": "BOOKINGS",

@@ -17,6 +17,7 @@ from aitbc.protocol.messages import (
     Unlisting,
 )
 from aitbc.protocol.pricing import MarketHour, Price, PricingInputs
+from aitbc.protocol.sign_in import LONGEST_MESSAGE
 from aitbc.protocol.states import BookingStatus
 from aitbc.protocol.types import (
     ZERO_ADDRESS,
@@ -310,6 +311,54 @@ class GpuStatus(Wire):
     current_booking: Booking | None
     upcoming: list[Booking]
     last_bookings: list[Booking]
+
+
+class SignInNonce(Wire):
+    """What one signing in is good for: a number that is used once."""
+
+    # Alone on its line in what is signed: it must not be able to add another.
+    nonce: Annotated[str, Field(pattern="^[A-Za-z0-9]{8,64}$")]
+    expires_at: Timestamp
+    session_seconds: Annotated[int, Field(ge=1)] = Field(
+        description="The longest that a message may say it is good for"
+    )
+
+
+class SignInRequest(Wire):
+    """An EIP-4361 message, and its wallet's signature by EIP-191."""
+
+    message: Annotated[str, Field(min_length=1, max_length=LONGEST_MESSAGE)]
+    signature: Signature
+
+
+class AccessToken(Wire):
+    """Whoever has it reads what is private to `address`, until it expires or is given back."""
+
+    token: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{32,256}$", repr=False)]
+    address: Address
+    expires_at: Timestamp
+
+
+class Relayer(Wire):
+    """A wallet that carries settlements, and its coin for gas, in wei."""
+
+    address: Address
+    balance: Amount256
+
+
+class OperatorStatus(Wire):
+    """How a coordinator does its work, for those who run it."""
+
+    checks: dict[str, str] = Field(description="By part: `ok`, or why it cannot do its work")
+    alerts: list[str] = Field(description="What needs a person, while everything else goes on")
+    leads: bool = Field(description="Whether this process follows and settles, of all replicas")
+    followed_block: int | None = Field(description="The last block whose events are known")
+    followed_at: Timestamp | None = Field(description="Its time")
+    waiting: int = Field(description="Attested bookings that wait to be settled")
+    waiting_since: Timestamp | None = Field(description="When the meter of the first one stopped")
+    stuck: list[str] = Field(description="Bookings that could not be settled, the newest")
+    unclaimed: list[str] = Field(description="Bookings open past their claim window, the newest")
+    relayers: list[Relayer] | None = Field(description="None where the node does not say")
 
 
 class Health(Wire):

@@ -212,14 +212,13 @@ def delete_all_reservations(session: Session) -> None:
     session.exec(delete(Reservation))
 
 
-def quoted_and_held(session: Session, chain_time: int) -> Sequence[Quoted]:
-    """The quotes that GPUs are held for and nobody has funded."""
+def quotes_held(session: Session, chain_time: int, *, buyer: str | None = None) -> Sequence[Quote]:
+    """The quotes that GPUs are held for and nobody has funded: a buyer's, or everybody's."""
     held = (col(Reservation.held_until).is_not(None), not_lapsed(chain_time))
-    query: Any = sql_select(*_QUOTED_COLUMNS).join(
-        Reservation, col(Reservation.quote_id) == col(Quote.id)
-    )
-    rows: Any = session.connection().execute(query.where(*held))
-    return [Quoted(*row) for row in rows]
+    query = select(Quote).join(Reservation, col(Reservation.quote_id) == col(Quote.id))
+    if buyer is not None:
+        query = query.where(col(Quote.buyer) == buyer)
+    return session.exec(query.where(*held)).all()
 
 
 def delete_lapsed(session: Session, gpu_ids: Sequence[str], chain_time: int) -> None:

@@ -116,13 +116,13 @@ def _promised(session: Session, booking_id: str) -> Iterator[Promised]:
 
 def set_aside(session: Session) -> Sequence[Quoted]:
     """Free all GPUs. Returns the quotes of those that were held until somebody pays."""
-    held = repository.quoted_and_held(session, chain_time(session))
+    held = repository.quotes_held(session, chain_time(session))
     repository.delete_all_reservations(session)
-    return held
+    return [Quoted(*(getattr(quote, name) for name in Quoted._fields)) for quote in held]
 
 
 def hold_again(session: Session, quoted: Quoted) -> None:
-    """Hold what a quote held until its `fund_by`, unless its GPU was taken meanwhile."""
+    """Hold what a quote offers until its `fund_by`, unless its GPU was taken meanwhile."""
     _reserve(session, quoted, held_until=quoted.fund_by)
 
 

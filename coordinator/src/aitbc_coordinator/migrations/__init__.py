@@ -13,10 +13,11 @@ from aitbc_coordinator import cursor
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import models as market_models
+from aitbc_coordinator.sessions import models as session_models
 from aitbc_coordinator.settlement import models as settlement_models
 from aitbc_coordinator.webhooks import models as webhook_models
 
-_MODELS = (cursor, market_models, settlement_models, webhook_models)
+_MODELS = (cursor, market_models, session_models, settlement_models, webhook_models)
 """Importing them fills the metadata."""
 _LOCK_KEY = 0x61697462
 """Any constant number: replicas that start together migrate one after the other."""

@@ -69,6 +69,10 @@ class Watch(Collector):
                 yield from found
         yield up
 
+    def coin(self) -> Mapping[str, int]:
+        """Wei of the relayer. Raises what a node does that fails."""
+        return {self._relayer: int(self._eth.get_balance(self._relayer))}
+
     def _parts(self) -> GaugeMetricFamily:
         parts = GaugeMetricFamily(
             "aitbc_part_ok", "1 where a part does its work, as /readyz says.", labels=["part"]
@@ -106,7 +110,7 @@ class Watch(Collector):
     def _node(self) -> Iterator[GaugeMetricFamily]:
         settings = self._context.settings
         target = self._finality.target()
-        balance = int(self._eth.get_balance(self._relayer))
+        balance = sum(self.coin().values())
         with self._context.database.read() as session:
             cursor = repository.cursor(session)
         followed = settings.deploy_block - 1 if cursor is None else cursor.block_number
