@@ -34,10 +34,10 @@ from local_market import BIN, LocalMarket, LocalMarketError, Process, clean_envi
 from wallets import give_operator_keys
 
 PROVIDERS = 20
-LEAD_SECONDS = 30
+LEAD_SECONDS = 45
 """In which all bookings are funded, and the coordinators start."""
 DURATION = 10
-FUNDED_AT_ONCE = 100
+FUNDED_AT_ONCE = 200
 PATIENCE_SECONDS = 120
 POLL_SECONDS = 0.02
 COMMANDS = {
@@ -122,13 +122,12 @@ class _Market:
             self._facts.add_quoted(session, [each.terms for each in made])
             self._facts.add_served(session, made)
         database.close()
-        web3, sent = self.local.node.web3, []
+        web3 = self.local.node.web3
         for first in range(0, count, FUNDED_AT_ONCE):
             some = [each.terms for each in made[first : first + FUNDED_AT_ONCE]]
             function = self._escrow.functions.fundMany([terms.abi_values() for terms in some])
             value = sum(terms.amount for terms in some)
-            sent.append(function.transact({"from": self._buyer, "value": value}))
-        for tx_hash in sent:
+            tx_hash = function.transact({"from": self._buyer, "value": value})
             if web3.eth.wait_for_transaction_receipt(tx_hash)["status"] != 1:
                 raise LocalMarketError("a booking could not be funded")
         return made
