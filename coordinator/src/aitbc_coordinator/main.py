@@ -217,6 +217,36 @@ def rebuild(
 
 
 @app.command()
+def retire(
+    *,
+    successor: Annotated[
+        str | None, typer.Option(help="Address of the escrow that follows this one.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.", show_default=False)] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)
+    ] = False,
+) -> None:
+    """Sign that nobody is to fund this escrow any more. This cannot be taken back.
+
+    From then on nothing new is booked, by this coordinator or by any client that has seen it. What
+    is booked goes on and is paid: keep the coordinator running until all of it is settled.
+    """
+    from aitbc_coordinator import home
+    from aitbc_coordinator import retire as retiring
+
+    settings = home.load_settings()
+    if not yes:
+        typer.confirm(f"Retire the escrow {settings.escrow} for good?", abort=True, err=True)
+    signed = retiring.retire(settings, successor)
+    if as_json:
+        typer.echo(signed.model_dump_json())
+    else:
+        for name, value in signed.retirement.model_dump().items():
+            typer.echo(f"{name:<10} {value}")
+
+
+@app.command()
 def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="0 picks a free port.", show_default=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 from aitbc.buying.ways import Means, Own, Relayed, Way, Wish, choose
 from aitbc.cli import arguments
+from aitbc.cli.retired import require_in_use
 from aitbc.cli.session import Session
 from aitbc.cli.views import quote_view
 from aitbc.errors import CoordinatorError
@@ -72,6 +73,7 @@ class Payment:
         from aitbc.buying.payment import require_open, require_unpaid
 
         session, bookings = self.session, self.bookings
+        require_in_use(session)
         require_open(*bookings)
         buyer, count = bookings[0].buyer, len(bookings)
         way = require_means(session, buyer, self.amount, self.wish, count)

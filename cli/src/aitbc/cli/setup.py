@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aitbc.cli.app import command, group
+from aitbc.cli.retired import refuse_retired
 from aitbc.cli.session import Session
 from aitbc.client import Coordinator, check_url
 from aitbc.errors import InvalidInput, UntrustedMarket
@@ -52,6 +53,7 @@ def init(
     url = check_url(coordinator or session.coordinator_url)
     with session.output.progress("asking the coordinator for its market"):
         market = Coordinator(url).market()
+    refuse_retired(market)
     _agree_to_move(session, profile.market, market, url, allowed=reset_market)
     rpc_url = _choose_node(session, rpc, market)
     with session.output.progress("checking the escrow on the node"):

@@ -359,6 +359,16 @@ class Quote(Message):
     minimum: Amount
 
 
+class Retirement(Message):
+    """The attester says that nobody is to fund its escrow any more.
+
+    `successor` is the escrow of the market that follows; the zero address where none is named.
+    """
+
+    retired_at: Timestamp
+    successor: Address
+
+
 class Minimum(Message):
     """The least `amount` that is worth settling, and what it follows from: see `worth`.
 

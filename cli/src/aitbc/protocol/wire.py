@@ -13,6 +13,7 @@ from aitbc.protocol.messages import (
     Presence,
     QuoteRequest,
     Receipt,
+    Retirement,
     Terms,
     Unlisting,
 )
@@ -40,6 +41,13 @@ class Wire(BaseModel):
     """A body: unknown fields are refused, so that a typing error is never silently ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SignedRetirement(Wire):
+    """The escrow is retired. `signature` is the attester's."""
+
+    retirement: Retirement
+    signature: Signature
 
 
 class Market(Wire):
@@ -70,6 +78,9 @@ class Market(Wire):
     )
     relays: tuple[RelayMethod, ...] = Field(
         (), description="Fundings that the coordinator sends for buyers, and pays the gas of"
+    )
+    retirement: SignedRetirement | None = Field(
+        None, description="From then on nobody funds its escrow; what is booked goes on"
     )
 
     @property

@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from aitbc.protocol import wire
 from aitbc.protocol.types import Bytes32
+from aitbc_coordinator import retirement
 from aitbc_coordinator.api.dependencies import ContextDependency, GpuId, QuoteId
 from aitbc_coordinator.api.problems import declare
 from aitbc_coordinator.api.quick_route import QuickRoute
@@ -36,7 +37,8 @@ UNACCEPTABLE = ("unknown-region", "unknown-strategy", "invalid-prices")
 @router.get("/market", summary="This market and its escrow")
 def get_market(context: ContextDependency) -> wire.Market:
     """What the coordinator says of itself: check it against the chain, then pin it."""
-    return context.market
+    with context.database.read() as session:
+        return context.market.model_copy(update={"retirement": retirement.find(session)})
 
 
 @router.get("/market/minimum", summary="The least amount that is worth settling now")

@@ -8,6 +8,7 @@ from sqlmodel import Session
 from aitbc.protocol import ids, messages, pricing, units, wire
 from aitbc.protocol.availability import LOOK_AHEAD_SECONDS, hours_of
 from aitbc.protocol.messages import Terms
+from aitbc_coordinator import retirement
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import last_seen
 from aitbc_coordinator.database import insert_rows
@@ -43,6 +44,7 @@ def make(
     earlier = repository.quotes_with_salts(session, request.buyer, request.salts)
     if earlier:
         return views.quote_views(session, _repeated(earlier, request)), False
+    retirement.require_in_use(session)
     require_fresh(context, request.signed_at)
     context.wallets.spend(request.buyer)
     now = context.now()

@@ -9,7 +9,7 @@ from sqlalchemy import MetaData, text
 from sqlmodel import SQLModel
 
 from aitbc.errors import AitbcError
-from aitbc_coordinator import cursor
+from aitbc_coordinator import cursor, retirement
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import models as market_models
@@ -17,7 +17,14 @@ from aitbc_coordinator.sessions import models as session_models
 from aitbc_coordinator.settlement import models as settlement_models
 from aitbc_coordinator.webhooks import models as webhook_models
 
-_MODELS = (cursor, market_models, session_models, settlement_models, webhook_models)
+_MODELS = (
+    cursor,
+    market_models,
+    retirement,
+    session_models,
+    settlement_models,
+    webhook_models,
+)
 """Importing them fills the metadata."""
 _LOCK_KEY = 0x61697462
 """Any constant number: replicas that start together migrate one after the other."""

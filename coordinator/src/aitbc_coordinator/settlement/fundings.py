@@ -18,6 +18,7 @@ from aitbc.chain.node import NODE_FAILURES
 from aitbc.chain.transactions import explain_revert
 from aitbc.errors import ChainError
 from aitbc.protocol import wire
+from aitbc_coordinator import retirement
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised, Unavailable
 from aitbc_coordinator.fault_points import FaultPoint, reach
@@ -62,6 +63,7 @@ class Fundings:
         with self._database.read() as session:
             if self._is_known(session, booking_id, request):
                 return answer
+            retirement.require_in_use(session)
             self._require_live_quote(session, booking_id)
         call = self._checked_call(request)
         self._context.wallets.spend(terms.buyer)
