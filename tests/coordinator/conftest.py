@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from signed import CHAIN_ID, ESCROW, Clock, Wallet, market_of
 
 from aitbc.protocol import wire
+from aitbc.signing import Signer
 from aitbc_coordinator import logs, migrations
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
@@ -140,7 +141,7 @@ def context(
         settings=settings,
         database=database,
         market=market,
-        attester=Attester(attester_account, market),
+        attester=Attester(Signer(attester_account), market),
         now=clock,
     )
 

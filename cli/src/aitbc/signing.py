@@ -15,6 +15,7 @@ class Signer:
     """A wallet's key, made ready to sign many messages."""
 
     def __init__(self, account: "LocalAccount") -> None:
+        self.address = str(account.address)
         self._key = coincurve.PrivateKey(bytes(account.key))
 
     def sign(self, message: Message, domain: SigningDomain) -> str:

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from eth_account.signers.local import LocalAccount
-
 from aitbc.protocol.messages import Message
 from aitbc.protocol.wire import Market
-from aitbc.signing import Signer
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.metrics import Metrics
 from aitbc_coordinator.rate_limit import RateLimit, RequestLimit
 from aitbc_coordinator.settings import Settings
+from aitbc_coordinator.signers.protocols import MessageSigner
 
 
 def utc_now() -> int:
@@ -26,16 +24,12 @@ def utc_now() -> int:
 class Attester:
     """The key that signs quotes, receipts and completions. It never sends a transaction."""
 
-    account: LocalAccount = field(repr=False)
+    signer: MessageSigner = field(repr=False)
     market: Market
-    _signer: Signer = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_signer", Signer(self.account))
 
     def sign(self, message: Message) -> str:
-        """The 65-byte signature as 0x-hex."""
-        return self._signer.sign(message, self.market.domain)
+        """The 65-byte signature as 0x-hex. Raises SignerError where the key is not at hand."""
+        return self.signer.sign(message, self.market.domain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from eth_account.signers.local import LocalAccount
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
@@ -35,6 +34,7 @@ from aitbc.protocol.artifacts import load_artifact
 from aitbc.protocol.types import Address
 from aitbc.protocol.units import NATIVE_COIN, format_amount
 from aitbc_coordinator.nodes import consistently
+from aitbc_coordinator.signers.protocols import TransactionSigner
 from aitbc_coordinator.wish import Wish
 
 FILE = "deployment.json"
@@ -80,7 +80,7 @@ def read(folder: Path) -> Begun | None:
 def deploy(
     web3: Web3,
     wish: Wish,
-    relayer: LocalAccount,
+    relayer: TransactionSigner,
     *,
     attester: str,
     folder: Path,
@@ -121,7 +121,7 @@ def _kept(folder: Path, signed: Begun) -> Begun:
     return read(folder) or signed
 
 
-def _sign(web3: Web3, wish: Wish, relayer: LocalAccount, attester: str, ceiling: int) -> Begun:
+def _sign(web3: Web3, wish: Wish, relayer: TransactionSigner, attester: str, ceiling: int) -> Begun:
     if wish.arbiter == attester:
         raise InvalidInput("--arbiter must not be this coordinator's attester")
     if wish.token is not None:
@@ -132,7 +132,7 @@ def _sign(web3: Web3, wish: Wish, relayer: LocalAccount, attester: str, ceiling:
         web3, chain_id, relayer.address, constructor, ceiling=ceiling, hint=FEE_HINT
     )
     _check_coin(web3, relayer.address, _cost(transaction))
-    signed = relayer.sign_transaction(transaction)  # type: ignore[arg-type]  # TxParams is stricter
+    signed = relayer.sign_transaction(dict(transaction))
     nonce = transaction["nonce"]
     return Begun(
         wish=wish,

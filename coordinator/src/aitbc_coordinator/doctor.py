@@ -13,7 +13,7 @@ from aitbc.chain.node import NODE_FAILURES, reason
 from aitbc.errors import AitbcError, ChainError
 from aitbc.protocol.units import NATIVE_COIN, format_amount
 from aitbc.protocol.wire import Market
-from aitbc_coordinator import home, nodes, serve
+from aitbc_coordinator import nodes, serve, signers
 from aitbc_coordinator.context import utc_now
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.market.worth import why_not_counted
@@ -41,7 +41,7 @@ def examine(settings: Settings) -> list[Finding]:
     if settings.webhook_url:
         looks.append(("webhook", _webhook))
     try:
-        escrow, market = serve.open_market(settings, home.attester_address())
+        escrow, market = serve.open_market(settings, signers.attester_address(settings))
     except AitbcError as error:
         failed = Finding("escrow", "failed", str(error), error.hint)
         return [*(_finding(part, look, settings) for part, look in looks), failed]
@@ -51,7 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
             lambda _: Finding("escrow", "ok", f"{market.escrow} on chain {market.chain_id}"),
         ),
         ("clock", lambda settings: _clock(escrow, settings)),
-        ("relayer", lambda _: _relayer(escrow)),
+        ("relayer", lambda settings: _relayer(escrow, settings)),
         ("settling", lambda _: _settling(settings, market)),
     ]
     return [*(_finding(part, look, settings) for part, look in looks), *_spare_nodes(settings)]
@@ -76,8 +76,8 @@ def _finding(part: str, look: Look, settings: Settings) -> Finding:
 
 
 def _keys(settings: Settings) -> Finding:
-    home.unlock_all((home.ATTESTER, home.RELAYER), settings.passphrase_file)
-    return Finding("keys", "ok", f"attester {home.attester_address()}")
+    attester, _ = signers.open_both(settings)
+    return Finding("keys", "ok", f"attester {attester.address}")
 
 
 def _database(settings: Settings) -> Finding:
@@ -112,8 +112,8 @@ def _clock(escrow: Escrow, settings: Settings) -> Finding:
     return Finding("clock", "ok", "it agrees with the newest block")
 
 
-def _relayer(escrow: Escrow) -> Finding:
-    relayer = home.relayer_address()
+def _relayer(escrow: Escrow, settings: Settings) -> Finding:
+    relayer = signers.relayer_address(settings)
     coin = int(escrow.web3.eth.get_balance(Web3.to_checksum_address(relayer)))
     if coin == 0:
         raise ChainError(f"{relayer} has no coin for gas", hint="send it some of the chain's coin")

@@ -3,7 +3,7 @@
 import os
 import secrets
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,19 +46,19 @@ def make_passphrase(home: Path, configured: str | None) -> Path:
     return path
 
 
-def make_keys(passphrase_file: Path) -> dict[str, str]:
-    """Addresses of the attester and the relayer, whose keys are made if there are none.
+def make_keys(passphrase_file: Path, names: Collection[str]) -> dict[str, str]:
+    """Addresses of the attester, the relayer or both, whose keys are made if there are none.
 
     Raises WalletError, and makes none, where the passphrase does not open those that there are.
     """
     keystore = _keystore()
-    there = {ATTESTER, RELAYER} & set(keystore.names())
+    there = set(names) & set(keystore.names())
     unlock_all(there, passphrase_file)
     passphrase = read_passphrase(passphrase_file, PASSPHRASE_VARIABLE)
-    missing = [name for name in (ATTESTER, RELAYER) if name not in there]
+    missing = [name for name in names if name not in there]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: keystore.create(name, passphrase), missing))
-    return {name: keystore.address(name) for name in (ATTESTER, RELAYER)}
+    return {name: keystore.address(name) for name in names}
 
 
 def attester_address() -> str:
@@ -131,14 +131,19 @@ def parse_setting(assignment: str) -> tuple[str, Any]:
         raise InvalidInput(f"{key}: {error.errors()[0]['msg']}") from error
 
 
-def number(name: str, config: dict[str, Any]) -> int:
-    """A setting that is a number, as long as others are missing. Raises InvalidInput.
+def value(name: str, config: dict[str, Any]) -> Any:
+    """A setting, as long as others are missing. Raises InvalidInput.
 
     As always, the environment wins over the configuration.
     """
     default = Settings.model_fields[name].default
-    value = os.environ.get(ENV_PREFIX + name.upper(), config.get(name, default))
-    return int(parse_setting(f"{name}={value}")[1])
+    given = os.environ.get(ENV_PREFIX + name.upper(), config.get(name, default))
+    return default if given == default else parse_setting(f"{name}={given}")[1]
+
+
+def number(name: str, config: dict[str, Any]) -> int:
+    """As `value`, of a setting that is a number."""
+    return int(value(name, config))
 
 
 def load_settings() -> Settings:

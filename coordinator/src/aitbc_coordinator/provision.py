@@ -14,10 +14,11 @@ from aitbc.errors import ChainError, InvalidInput, UntrustedMarket
 from aitbc.protocol.artifacts import EscrowName
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.types import Address
-from aitbc_coordinator import home, nodes
+from aitbc_coordinator import home, nodes, signers
 from aitbc_coordinator.deployment import deploy, read
 from aitbc_coordinator.market.worth import why_not_counted
 from aitbc_coordinator.settings import parts
+from aitbc_coordinator.signers.protocols import TransactionSigner
 from aitbc_coordinator.wish import Wish
 
 NODE_HINT = "start the node, or name another with --rpc or AITBC_COORDINATOR_RPC_URL"
@@ -83,13 +84,17 @@ def provision(
     folder = home.make_home()
     config = home.read_config()
     passphrase_file = home.make_passphrase(folder, config.get("passphrase_file"))
-    keys = home.make_keys(passphrase_file)
-    attester = keys[home.ATTESTER]
     config |= {"passphrase_file": str(passphrase_file), **given}
+    external = signers.connect_configured(config)
+    own = [name for name in (home.ATTESTER, home.RELAYER) if name not in external]
+    keys = home.make_keys(passphrase_file, own)
+    keys |= {name: signer.address for name, signer in external.items()}
+    attester = keys[home.ATTESTER]
     if record is not None:
         deployment = newest_deployment(record, attester)
     if wish is not None:
-        deployment = _deployed(wish, folder, config, attester, say)
+        relayer = external.get(home.RELAYER)
+        deployment = _deployed(wish, folder, config, attester=attester, relayer=relayer, say=say)
     fee_bps = None
     if deployment is not None:
         escrow = _open_own(deployment, config.get("rpc_url"), attester)
@@ -196,9 +201,18 @@ def _escrows(record: Path) -> list[dict[str, Any]]:
 
 
 def _deployed(
-    wish: Wish, folder: Path, config: dict[str, Any], attester: str, say: Callable[[str], None]
+    wish: Wish,
+    folder: Path,
+    config: dict[str, Any],
+    *,
+    attester: str,
+    relayer: TransactionSigner | None,
+    say: Callable[[str], None],
 ) -> Deployment:
-    """The escrow of a wish, deployed now or before. Raises AitbcError."""
+    """The escrow of a wish, deployed now or before; with the home's own key without a `relayer`.
+
+    Raises AitbcError.
+    """
     if config.get("rpc_url") is None:
         raise InvalidInput("say which node to use: --rpc URL")
     if "escrow" in config and read(folder) is None:
@@ -215,7 +229,7 @@ def _deployed(
     made = deploy(
         web3,
         wish,
-        home.unlock(home.RELAYER, Path(config["passphrase_file"])),
+        relayer or home.unlock(home.RELAYER, Path(config["passphrase_file"])),
         attester=attester,
         folder=folder,
         confirmations=home.number("confirmations", config),

@@ -27,7 +27,7 @@ from sqlmodel import Session, SQLModel
 
 from aitbc.chain.escrow import Escrow
 from aitbc.errors import AitbcError
-from aitbc_coordinator import home, serve
+from aitbc_coordinator import serve, signers
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.market import reservations, standing
@@ -59,7 +59,7 @@ class Rebuilt(NamedTuple):
 def rebuild(settings: Settings) -> Rebuilt:
     """Rebuild the configured database. Raises AitbcError, and has changed nothing then."""
     serve.configure_logs(settings)
-    escrow, _ = serve.open_market(settings, home.attester_address())
+    escrow, _ = serve.open_market(settings, signers.attester_address(settings))
     database = serve.open_database(settings)
     leadership = Leadership(database)
     try:

@@ -9,7 +9,7 @@ from functools import partial
 from aitbc.errors import InvalidInput
 from aitbc.protocol import messages, wire
 from aitbc.protocol.types import ZERO_ADDRESS, parse_address
-from aitbc_coordinator import home, retirement, serve
+from aitbc_coordinator import retirement, serve, signers
 from aitbc_coordinator.context import Attester, utc_now
 from aitbc_coordinator.settings import Settings
 
@@ -18,10 +18,10 @@ def retire(settings: Settings, successor: str | None) -> wire.SignedRetirement:
     """Retire the configured escrow, once: what was signed first stands. Raises AitbcError."""
     named = _successor(settings, successor)
     serve.configure_logs(settings)
-    _, market = serve.open_market(settings, home.attester_address())
-    account = home.unlock(home.ATTESTER, settings.passphrase_file)
+    attester = signers.open_attester(settings)
+    _, market = serve.open_market(settings, attester.address)
     message = messages.Retirement(retired_at=utc_now(), successor=named)
-    signature = Attester(account, market).sign(message)
+    signature = Attester(attester, market).sign(message)
     signed = wire.SignedRetirement(retirement=message, signature=signature)
     database = serve.open_database(settings)
     try:

@@ -19,7 +19,7 @@ from aitbc.errors import AitbcError, ChainError, InvalidInput, UntrustedMarket
 from aitbc.protocol.funding import RELAYABLE, PayBy
 from aitbc.protocol.messages import Domain
 from aitbc.protocol.wire import Market
-from aitbc_coordinator import home, logs, metrics, migrations, nodes
+from aitbc_coordinator import logs, metrics, migrations, nodes, signers
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.api.middleware import MAX_HEAD_BYTES
 from aitbc_coordinator.context import Attester, Context
@@ -194,12 +194,11 @@ class _Coordinator:
 def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
     """All parts, checked, and none of them at work yet."""
     configure_logs(settings)
-    escrow, market = open_market(settings, home.attester_address())
+    escrow, market = open_market(settings, signers.attester_address(settings))
     uncounted = why_not_counted(settings, market.fee_bps)
     if uncounted is not None:
         logs.get_logger().warning("settlements are not counted", reason=uncounted)
-    keys = home.unlock_all((home.ATTESTER, home.RELAYER), settings.passphrase_file)
-    attester, relayer = keys[home.ATTESTER], keys[home.RELAYER]
+    attester, relayer = signers.open_both(settings)
     database = open_database(settings)
     try:
         context = Context(settings, database, market, Attester(attester, market))
@@ -258,8 +257,13 @@ def url_of(listener: socket.socket) -> str:
 
 def configure_logs(settings: Settings) -> None:
     """Keep what may be a key in a configured URL out of the log."""
-    candidates = [database_url(settings).password]
+    logs.configure(secrets_of(settings))
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """What may be a key in a configured URL."""
+    candidates = [database_url(settings).password, *signers.secrets(settings)]
     for url in (*settings.rpc_urls, settings.webhook_url):
         parts = urlsplit(url)
         candidates += [parts.path, parts.query, parts.password]
-    logs.configure(text for text in candidates if text and text != "/")
+    return [text for text in candidates if text and text != "/"]

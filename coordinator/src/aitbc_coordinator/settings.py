@@ -24,6 +24,7 @@ from aitbc.protocol.worth import SETTLE_GAS
 ENV_PREFIX = "AITBC_COORDINATOR_"
 HOME_VARIABLE = ENV_PREFIX + "HOME"
 DEFAULT_HOME = "~/.aitbc-coordinator"
+SIGNER_DIALECTS = ("web3signer", "clef")
 
 
 def _coin_price(text: str) -> str:
@@ -34,6 +35,20 @@ def _coin_price(text: str) -> str:
     return text
 
 
+def _signer_url(text: str) -> str:
+    """Says what to write without repeating what was written: a URL may hold a key."""
+    dialect, _, url = text.partition(":")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if text and not (usable and dialect in SIGNER_DIALECTS):
+        raise ValueError("write web3signer:URL or clef:URL, such as clef:http://127.0.0.1:8550")
+    return text
+
+
+SignerUrl = Annotated[str, AfterValidator(_signer_url)]
 CoinPrice = Annotated[str, AfterValidator(_coin_price)]
 
 
@@ -107,6 +122,15 @@ class Settings(BaseSettings):
 
     passphrase_file: Path
     """File with the passphrase of the attester's and the relayer's keystores."""
+
+    attester_signer: SignerUrl = ""
+    """Empty: the attester's key is in the home. Else `web3signer:URL` or `clef:URL`."""
+    attester_address: Address | None = None
+    """The attester's address, where its key is with such a signer."""
+    relayer_signer: SignerUrl = ""
+    """As `attester_signer`, of the relayer's key."""
+    relayer_address: Address | None = None
+    """The relayer's address, where its key is with such a signer."""
 
     confirmations: int = Field(2, ge=0, le=1000)
     """Blocks on top of a block before its events count."""

@@ -16,6 +16,7 @@ import uvicorn
 from eth_account import Account
 
 from aitbc.protocol.wire import Market
+from aitbc.signing import Signer
 from aitbc_coordinator import logs
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
@@ -38,7 +39,7 @@ class Coordinator:
     attester_key: bytes
 
     def context(self, database: Database) -> Context:
-        attester = Attester(Account.from_key(self.attester_key), self.market)
+        attester = Attester(Signer(Account.from_key(self.attester_key)), self.market)
         return Context(self.settings, database, self.market, attester)
 
     def app(self, url: str) -> object:

@@ -20,7 +20,7 @@ from aitbc.cli.listing import default_ceiling, default_floor
 from aitbc.protocol import wire
 from aitbc.protocol.messages import Listing, QuoteRequest
 from aitbc.protocol.types import ZERO_ADDRESS
-from aitbc.signing import sign
+from aitbc.signing import Signer, sign
 from aitbc_coordinator import migrations
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.cursor import ChainCursor
@@ -93,7 +93,7 @@ class Market:
             settings=settings,
             database=database,
             market=market,
-            attester=Attester(attester, market),
+            attester=Attester(Signer(attester), market),
             now=lambda: self.now,
         )
 

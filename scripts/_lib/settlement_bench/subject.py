@@ -9,6 +9,7 @@ from sqlalchemy import event
 from sqlmodel import col, func, select
 
 from aitbc.protocol.wire import Market
+from aitbc.signing import Signer
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database, chunks
 from aitbc_coordinator.settings import Settings
@@ -59,7 +60,7 @@ class Subject:
             settings,
             self._database,
             market,
-            Attester(chain.attester, market),
+            Attester(Signer(chain.attester), market),
             now=lambda: chain.now,
         )
         relayer = Relayer(self._context, chain.escrow, chain.account())

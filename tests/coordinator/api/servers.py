@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from signed import Clock
 
 from aitbc.protocol.wire import Market
+from aitbc.signing import Signer
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
@@ -40,7 +41,9 @@ def serving(app: FastAPI) -> Iterator[int]:
 def serving_in_processes(context: Context, number: int) -> Iterator[list[int]]:
     """Serve one market from several processes, whose clocks stand still; their ports."""
     spawn = multiprocessing.get_context("spawn")
-    key, url = context.attester.account.key.hex(), context.database.url
+    signer = context.attester.signer
+    assert isinstance(signer, Signer)
+    key, url = signer._key.to_hex(), context.database.url
     processes, pipes = [], []
     try:
         for _ in range(number):
@@ -58,7 +61,7 @@ def serving_in_processes(context: Context, number: int) -> Iterator[list[int]]:
 
 
 def _serve(url: str, settings: Settings, market: Market, key: str, pipe: Connection) -> None:
-    attester = Attester(Account.from_key(key), market)
+    attester = Attester(Signer(Account.from_key(key)), market)
     context = Context(settings, Database(url), market, attester, Clock())
     app = create_app(context, checks=dict, alerts=list)
     with socket.socket() as listener:

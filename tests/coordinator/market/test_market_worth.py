@@ -12,6 +12,7 @@ from aitbc.errors import InvalidInput
 from aitbc.protocol import wire
 from aitbc.protocol.units import price_of
 from aitbc.protocol.worth import SETTLE_GAS, minimum_amount, settle_cost, shortest_seconds
+from aitbc.signing import Signer
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
@@ -45,7 +46,7 @@ def coordinate(
         changed = token_settings.model_copy(update=settings or {})
         fields = {"token": "0x" + "70" * 20, "symbol": "TUSD", "decimals": 6, **market}
         described = market_of(changed, attester_account.address, **fields)
-        attester = Attester(attester_account, described)
+        attester = Attester(Signer(attester_account), described)
         context = Context(changed, database, described, attester, now=clock)
         return TestClient(create_app(context, checks=dict, alerts=list))
 

@@ -27,6 +27,7 @@ from aitbc.protocol.artifacts import EscrowName, load_artifact
 from aitbc.protocol.funding import RELAYABLE
 from aitbc.protocol.messages import Domain, Heartbeat, SessionGrant, Terms
 from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
+from aitbc.signing import Signer
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
@@ -349,7 +350,7 @@ def open_world(
     )
     domain = market.domain
     escrow = Escrow(node.web3, domain, contract)
-    context = Context(settings, database, market, Attester(attester, market), clock)
+    context = Context(settings, database, market, Attester(Signer(attester), market), clock)
     provider, buyer, session_key = (new_wallet(domain) for _ in range(3))
     relayer = Account.create()
     for address in (provider.address, buyer.address, chain.arbiter.address, relayer.address):

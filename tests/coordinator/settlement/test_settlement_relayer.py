@@ -9,6 +9,7 @@ from eth_account import Account
 from settling import book_each, check_settled_once, due_booking, finish, persist_only
 
 from aitbc.errors import ChainError
+from aitbc.signing import Signer
 from aitbc_coordinator.context import Attester
 from aitbc_coordinator.settlement import models, outbox, relayer
 from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState
@@ -289,7 +290,7 @@ def test_only_so_many_transactions_are_under_way_at_once(world: World) -> None:
 def test_a_batch_that_would_revert_is_not_sent(world: World) -> None:
     terms = due_booking(world)
     honest = world.context
-    stranger = Attester(Account.create(), honest.market)
+    stranger = Attester(Signer(Account.create()), honest.market)
     world.context = replace(honest, attester=stranger)
     for _ in range(2):
         finish(world)

@@ -47,11 +47,17 @@ class SigningDomain(Hashable, Protocol):
         """The EIP-712 domain's own fields; one that it does not have is left out."""
 
 
+def domain_type(domain: SigningDomain) -> list[dict[str, str]]:
+    """The EIP-712 type of a domain: the fields that it has, in the standard's order."""
+    fields = domain.as_dict()
+    return [field for field in _DOMAIN_TYPE if field["name"] in fields]
+
+
 @lru_cache(maxsize=64)
 def domain_separator(domain: SigningDomain) -> bytes:
     """The 32 bytes by which a contract binds signatures to itself."""
     fields = domain.as_dict()
-    own = [field for field in _DOMAIN_TYPE if field["name"] in fields]
+    own = domain_type(domain)
     struct = Struct.read("EIP712Domain", {"EIP712Domain": own})
     return struct.hash([fields[field["name"]] for field in own])
 
@@ -114,6 +120,10 @@ class Message(BaseModel):
         """
         raw = bytes.fromhex(signature.removeprefix("0x"))
         return typed_data.recover(self.digest(domain), raw, on_chain=on_chain)
+
+    def by_field(self) -> dict[str, Any]:
+        """The values by the names of their Solidity fields."""
+        return {_solidity_name(name): getattr(self, name) for name in type(self).model_fields}
 
     def _values(self) -> list[Any]:
         return [getattr(self, name) for name in type(self).model_fields]

@@ -23,7 +23,7 @@ _ECDSA_BYTES = 65
 _FIRST_V = 27
 _PARITY_OF_V = {0: 0, 1: 1, _FIRST_V: 0, _FIRST_V + 1: 1}
 """Some wallets leave out what Ethereum adds to a signature's last byte; no contract does."""
-_HALF_CURVE_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+HALF_CURVE_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def recover(digest: bytes, signature: bytes, *, on_chain: bool = False) -> str |
     if len(signature) != _ECDSA_BYTES:
         return None
     s, v = int.from_bytes(signature[32:64], "big"), signature[64]
-    if s > _HALF_CURVE_ORDER or v not in _PARITY_OF_V or (on_chain and v < _FIRST_V):
+    if s > HALF_CURVE_ORDER or v not in _PARITY_OF_V or (on_chain and v < _FIRST_V):
         return None
     compact = signature[:64] + bytes([_PARITY_OF_V[v]])
     try:

@@ -13,7 +13,7 @@ _REFERENCE = {"$ref": "#/components/schemas/Problem"}
 _ALWAYS = {
     "431": "`code` is `too-large`",
     "500": "`code` is `internal`",
-    "503": "`code` is `database-unavailable`",
+    "503": "`code` is `database-unavailable` or `signer-unavailable`",
 }
 _WITH_BODY = {
     "400": "`code` is `invalid`",

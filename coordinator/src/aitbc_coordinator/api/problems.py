@@ -15,6 +15,7 @@ from aitbc.protocol.wire import NoMatch, Problem, SignedMinimum
 from aitbc_coordinator import logs
 from aitbc_coordinator.errors import Contended, Refusal
 from aitbc_coordinator.group_commit import is_conflict
+from aitbc_coordinator.signers.protocols import SignerError
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -110,6 +111,16 @@ def install(app: FastAPI) -> None:
         code = _CODES.get(HTTPStatus(error.status_code), "http-error")
         detail = f"{request.method} {request.url.path}: {error.detail}"
         return problem(error.status_code, code, detail, headers=error.headers)
+
+    @app.exception_handler(SignerError)
+    def _signer(_request: Request, error: SignerError) -> Response:
+        logs.get_logger().error("signer failed", reason=str(error))
+        return problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "signer-unavailable",
+            "the coordinator's signer does not sign now; nothing was changed",
+            hint="try again in a few seconds",
+        )
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(PoolTimeout)

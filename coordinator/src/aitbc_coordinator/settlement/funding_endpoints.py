@@ -31,7 +31,7 @@ FundingBody = Annotated[wire.FundingRequest, Body(examples=[examples.FUNDING])]
                 "funding-accepted",
             ),
             422: ("would-fail",),
-            503: ("node-unavailable", "database-unavailable"),
+            503: ("node-unavailable", "database-unavailable", "signer-unavailable"),
         }
     ),
 )

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import structlog
-from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from sqlmodel import Session
 from web3.exceptions import ContractCustomError, TransactionNotFound, Web3RPCError
@@ -25,6 +24,7 @@ from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.settlement import funding_rows, outbox, repository
 from aitbc_coordinator.settlement.models import PENDING_STATES, RelayState, RelayTransaction
+from aitbc_coordinator.signers.protocols import TransactionSigner
 
 MAX_IN_FLIGHT = 4
 MAX_REFUSALS = 10
@@ -107,7 +107,7 @@ def cost_gwei(gas: int, max_fee: int) -> int:
 class Relayer:
     """Sends as one account. `escrow` is read and called; the account signs transactions only."""
 
-    def __init__(self, context: Context, escrow: Escrow, account: LocalAccount) -> None:
+    def __init__(self, context: Context, escrow: Escrow, account: TransactionSigner) -> None:
         self._database = context.database
         self._escrow = escrow
         self._eth = escrow.web3.eth

@@ -6,7 +6,6 @@ from typing import Final
 
 import requests
 import structlog
-from eth_account.signers.local import LocalAccount
 from sqlalchemy.exc import OperationalError
 from web3.exceptions import Web3Exception
 
@@ -21,6 +20,7 @@ from aitbc_coordinator.settlement import clock
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.relayer import Relayer
 from aitbc_coordinator.settlement.settler import Settler
+from aitbc_coordinator.signers.protocols import TransactionSigner
 from aitbc_coordinator.webhooks.courier import open_courier
 
 OK: Final = "ok"
@@ -101,7 +101,7 @@ def _without_a_key(error: Exception) -> str:
 class Workers:
     """A running coordinator's background work: done while it leads, else by another one."""
 
-    def __init__(self, context: Context, escrow: Escrow, relayer: LocalAccount) -> None:
+    def __init__(self, context: Context, escrow: Escrow, relayer: TransactionSigner) -> None:
         settings = context.settings
         follower = Follower(context.database, escrow, settings)
         settler = Settler(context, escrow, Relayer(context, escrow, relayer))
