@@ -1,14 +1,16 @@
 """How bookings are found and shown; their events are made by hand."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from signed import NOW, Clock, Wallet, listing, quote_request
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from aitbc.protocol import wire
 from aitbc.protocol.events import (
@@ -26,6 +28,7 @@ from aitbc.protocol.events import (
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import BookingStatus
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.market import standing
 from aitbc_coordinator.market.models import Delivery, Gpu, Reservation
 from aitbc_coordinator.settlement import attestations, outbox, projection, repository
 from aitbc_coordinator.settlement.gpus import UTILISATION_SECONDS, utilisation_bps
@@ -369,6 +372,36 @@ def test_many_events_at_once_mean_what_they_mean_one_by_one(bookings: Bookings) 
                 # Those that are there already change nothing.
                 projection.apply(session, events[first : first + 1])
         assert bookings.rows() == one_by_one
+
+
+def test_what_is_followed_waits_for_a_heartbeat_and_is_not_begun_anew(bookings: Bookings) -> None:
+    terms = bookings.fund(1_000)
+    booking_id = bookings.id_of(terms)
+    paid = SettledInFull(
+        block_number=2_000,
+        block_hash="0x" + "b1" * 32,
+        tx_hash="0x" + "c1" * 32,
+        log_index=0,
+        timestamp=terms.ends_at,
+        booking_id=booking_id,
+        fee=1,
+    )
+    attempts = []
+
+    def follow(session: Session) -> None:
+        attempts.append(session)
+        projection.apply(session, [paid])
+
+    database = bookings.context.database
+    with ThreadPoolExecutor() as pool:
+        with database.session() as session:
+            assert repository.find_booking(session, booking_id, lock=True) is not None
+            following = pool.submit(database.transact, follow)
+            time.sleep(0.3)
+            standing.heard(session, {bookings.gpu_id: ""}, terms.starts_at, allowed=60)
+        following.result(timeout=30)
+    assert len(attempts) == 1
+    assert bookings.get(f"/bookings/{booking_id}").json()["status"] == "settled"
 
 
 def test_a_gpu_is_only_held_again_when_its_funding_is_taken_back(

@@ -71,8 +71,11 @@ def apply(session: Session, events: Sequence[EscrowEvent]) -> list[BookingEvent]
             )
     repository.add_events(session, [_row(event) for event in unseen])
     known = repository.known_bookings(session, histories)
-    gpus = _reserve_and_release(session, fresh, histories, known)
+    promised = Promised(session, histories)
+    gpus = _reserve_and_release(session, promised, fresh, histories, known)
+    # A heartbeat locks its booking, and then its GPU: whoever goes the other way meets it.
     _save(session, histories, known, gpus)
+    promised.write()
     return fresh
 
 
@@ -91,7 +94,6 @@ def rewind(session: Session, number: int) -> None:
             # Refused if somebody else has its GPU now.
             quoted = promised.confirm(booking_id)
             gpus[booking_id] = None if quoted is None else quoted.gpu_id
-    promised.write()
     outbox.delete_claims(
         session, [id_ for id_ in known if known[id_].disputed_at != _disputed_at(histories[id_])]
     )
@@ -101,6 +103,7 @@ def rewind(session: Session, number: int) -> None:
     standing.forget(session, gone)
     repository.delete_bookings(session, gone)
     _save(session, histories, known, gpus)
+    promised.write()
     outbox.reopen(session, touched)
     outbox.unmine_above(session, number)
     webhooks.take_back(session, number)
@@ -149,13 +152,13 @@ def _histories(session: Session, booking_ids: Iterable[str]) -> Histories:
 
 def _reserve_and_release(
     session: Session,
+    promised: Promised,
     fresh: Sequence[BookingEvent],
     histories: Histories,
     known: Mapping[str, KnownBooking],
 ) -> dict[str, str | None]:
     """What events mean for GPUs, in their order. Returns, by booking, what new ones are given."""
     new = [booking_id for booking_id in histories if booking_id not in known]
-    promised = Promised(session, histories)
     # Funded again after a reorg: the refusal that was signed then still stands.
     refused = outbox.refused(session, new)
     over = {booking_id: _over(history) for booking_id, history in histories.items()}
@@ -168,7 +171,6 @@ def _reserve_and_release(
                 gpus[booking_id] = None if quoted is None else quoted.gpu_id
         elif event is over[booking_id]:
             promised.release(booking_id, at=event.timestamp)
-    promised.write()
     return gpus
 
 
