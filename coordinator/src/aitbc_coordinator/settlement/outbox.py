@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, false, func, or_, update
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
@@ -41,7 +41,9 @@ ITS_ATTESTATION = and_(
 )
 """Joins a booking to the attestation that still counts for it: see `Booking.attested_by`."""
 
-_UNCLOSED = col(Booking.state) != BookingState.CLOSED
+# As indexes have it: most bookings are closed, and most attestations settled.
+_UNCLOSED = col(Booking.state).in_((BookingState.OPEN, BookingState.DISPUTED))
+_UNSETTLED = col(Attestation.settled) == false()
 _metered_until = func.coalesce(col(Booking.disputed_at), col(Booking.ends_at))
 _LAST_TO_END = (_metered_until.desc(), col(Booking.id))
 
@@ -181,7 +183,7 @@ def unsettled(session: Session, claimable_after: int, limit: int) -> list[Unsett
         sql_select(*_OF_UNSETTLED)
         .join(Booking, ITS_ATTESTATION)
         .where(
-            ~col(Attestation.settled),
+            _UNSETTLED,
             col(Attestation.batch_id).is_(None),
             col(Attestation.attempts) < MAX_ATTEMPTS,
             _metered_until > claimable_after,
@@ -205,7 +207,7 @@ def stuck(session: Session, claimable_after: int, limit: int) -> Sequence[str]:
         select(col(Booking.short_id))
         .join(Attestation, ITS_ATTESTATION)
         .where(
-            ~col(Attestation.settled),
+            _UNSETTLED,
             col(Attestation.batch_id).is_(None),
             col(Attestation.attempts) >= MAX_ATTEMPTS,
             _metered_until > claimable_after,
@@ -236,7 +238,7 @@ def waiting(session: Session, claimable_after: int) -> tuple[int, int | None]:
         .select_from(Attestation)
         .join(Booking, ITS_ATTESTATION)
         .where(
-            ~col(Attestation.settled),
+            _UNSETTLED,
             col(Attestation.attempts) < MAX_ATTEMPTS,
             _metered_until > claimable_after,
             _UNCLOSED,
@@ -264,7 +266,7 @@ def take(session: Session, attestation_ids: Iterable[int | None], batch_id: str)
         .where(
             col(Attestation.id).in_(list(attestation_ids)),
             col(Attestation.batch_id).is_(None),
-            ~col(Attestation.settled),
+            _UNSETTLED,
         )
         .values(batch_id=batch_id)
     )
@@ -288,12 +290,12 @@ def mark_settled(session: Session) -> None:
         col(Booking.id) == col(Attestation.booking_id),
         col(Booking.state) == BookingState.CLOSED,
     )
-    session.exec(update(Attestation).where(~col(Attestation.settled), closed).values(settled=True))
+    session.exec(update(Attestation).where(_UNSETTLED, closed).values(settled=True))
     claims = (
         select(Attestation, Booking)
         .join(Booking, ITS_ATTESTATION)
         .where(
-            ~col(Attestation.settled),
+            _UNSETTLED,
             col(Attestation.kind) == AttestationKind.CLAIM,
         )
     )
@@ -322,12 +324,14 @@ def release_spent(session: Session) -> None:
         (RelayState.FAILED, False, 0),
     ):
         was_mined = col(RelayTransaction.mined_block).is_not(None)
-        spent = select(col(RelayTransaction.batch_id)).where(
-            col(RelayTransaction.state) == state, was_mined if mined else ~was_mined
+        spent = exists().where(
+            col(RelayTransaction.batch_id) == col(Attestation.batch_id),
+            col(RelayTransaction.state) == state,
+            was_mined if mined else ~was_mined,
         )
         session.exec(
             update(Attestation)
-            .where(~col(Attestation.settled), col(Attestation.batch_id).in_(spent))
+            .where(_UNSETTLED, spent)
             .values(batch_id=None, attempts=col(Attestation.attempts) + attempts)
         )
 
@@ -421,7 +425,7 @@ def give_up(session: Session, refused: RelayTransaction) -> None:
     """
     session.exec(
         update(Attestation)
-        .where(~col(Attestation.settled), col(Attestation.batch_id) == refused.batch_id)
+        .where(_UNSETTLED, col(Attestation.batch_id) == refused.batch_id)
         .values(batch_id=None, attempts=col(Attestation.attempts) + 1)
     )
     session.exec(
