@@ -21,7 +21,7 @@ class Retirement(SQLModel, table=True):
     signature: str
 
 
-_IS_RETIRED = select(col(Retirement.id)).limit(1)
+_SUCCESSOR = select(col(Retirement.successor))
 
 
 def find(session: Session) -> wire.SignedRetirement | None:
@@ -48,10 +48,9 @@ def keep(session: Session, signed: wire.SignedRetirement) -> wire.SignedRetireme
 
 def require_in_use(session: Session) -> None:
     """Raises Conflict (`market-retired`)."""
-    if session.connection().execute(_IS_RETIRED).first() is None:
+    successor = session.connection().execute(_SUCCESSOR).scalar()
+    if successor is None:
         return
-    signed = find(session)
-    successor = ZERO_ADDRESS if signed is None else signed.retirement.successor
     named = "" if successor == ZERO_ADDRESS else f"; its successor is {successor}"
     raise Conflict(
         "market-retired",
