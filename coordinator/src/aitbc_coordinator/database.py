@@ -1,20 +1,24 @@
 """The database: SQLite in one process out of the box, PostgreSQL by changing the URL."""
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import (
-    ARRAY,
+    JSON,
     Dialect,
     Engine,
     String,
+    Text,
     bindparam,
+    cast,
+    column,
     create_engine,
     event,
     func,
@@ -35,6 +39,7 @@ POSTGRES_WRITERS = 2
 
 VALUES = 500
 """So many values stand between the brackets of one `IN (…)`."""
+_ROWS = "rows"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,30 +66,55 @@ def insert_rows(
     if not rows:
         return
     names, connection = tuple(rows[0]), session.connection()
-    statement = _insertion(model, names, changing, connection.dialect.name)
-    if connection.dialect.name == "sqlite":
-        connection.execute(statement, list(rows))
-    else:
-        connection.execute(statement, {name: [row[name] for row in rows] for name in names})
+    insertion = _insertion(model, names, changing, connection.dialect)
+    # Past SQLAlchemy, which takes longer to look at so many parameters than a database does.
+    connection.exec_driver_sql(insertion.sql, insertion.parameters(rows))
+
+
+class _Insertion(NamedTuple):
+    """How rows with these columns are inserted, in the words of the driver."""
+
+    sql: str
+    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    """Names, and what makes of their values those that the database stores."""
+    one_by_one: bool
+    """Whether it is given row by row, or all of them at once as JSON."""
+
+    def parameters(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        stored = [
+            tuple(row[name] if store is None else store(row[name]) for name, store in self.columns)
+            for row in rows
+        ]
+        if self.one_by_one:
+            return stored
+        names = [name for name, _ in self.columns]
+        return {_ROWS: json.dumps([dict(zip(names, row, strict=True)) for row in stored])}
 
 
 @lru_cache
 def _insertion(
-    model: type[SQLModel], names: tuple[str, ...], changing: tuple[str, ...], dialect: str
-) -> Any:
-    """For one row that is given often, or, on PostgreSQL, for an array of each column."""
+    model: type[SQLModel], names: tuple[str, ...], changing: tuple[str, ...], dialect: Dialect
+) -> _Insertion:
     table = SQLModel.metadata.tables[str(model.__tablename__)]
+    types = [(name, table.c[name].type) for name in names]
+    one_by_one = dialect.name == "sqlite"
     statement: Any
-    if dialect == "sqlite":
+    if one_by_one:
         statement = sqlite.insert(table).values({name: bindparam(name) for name in names})
     else:
-        arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
-        source = select(*(func.unnest(array) for array in arrays))
+        given = func.json_to_recordset(cast(bindparam(_ROWS, type_=Text), JSON)).table_valued(
+            *(column(name, type_) for name, type_ in types)
+        )
+        source = select(*given.render_derived(with_types=True).c)
         statement = postgresql.insert(table).from_select(names, source)
     if changing:
         values = {name: statement.excluded[name] for name in changing}
         statement = statement.on_conflict_do_update(index_elements=table.primary_key, set_=values)
-    return statement
+    compiled = statement.compile(dialect=dialect)
+    ordered = compiled.positiontup or names
+    stored = {name: type_.dialect_impl(dialect).bind_processor(dialect) for name, type_ in types}
+    columns = tuple((name, stored[name]) for name in ordered)
+    return _Insertion(str(compiled), columns, one_by_one)
 
 
 class AmountColumn(TypeDecorator[int]):
