@@ -26,6 +26,7 @@ SELECTION = {
         Spec(1, BOOKINGS, Mischief.NONE, FaultPoint.MIGRATION_STATEMENT, 20),
         Spec(3, BOOKINGS, Mischief.REORGS, FaultPoint.REWIND_WRITTEN, 1),
         Spec(9, BOOKINGS, Mischief.DISK_FULL),
+        Spec(12, BOOKINGS, Mischief.CLOCK_BEHIND),
     ),
     "postgresql": (
         Spec(5, BOOKINGS, Mischief.NONE, FaultPoint.BATCH_WRITTEN, 1),

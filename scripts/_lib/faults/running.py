@@ -23,6 +23,7 @@ from aitbc_coordinator.fault_points import COUNT_POINTS_IN, KILL_AT, FaultPoint
 from aitbc_coordinator.settings import ENV_PREFIX
 from faults import judge, projected
 from faults.chain import Chain
+from faults.clock import Clock
 from faults.databases import Store, server
 from faults.evidence import Evidence, Outcome
 from faults.mischief import Mischief, Scene, needs_of
@@ -79,7 +80,7 @@ def run(spec: Spec, store: Store, program: Path = PROGRAM) -> Result:
     """Run a market to its end and judge it. `program` is what serves it."""
     started = time.monotonic()
     with ExitStack() as stack:
-        if needs_of(spec.mischief).own_server:
+        if needs_of(spec.mischief).own_server and store.server is not None:
             store = stack.enter_context(server())
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="aitbc-faults-")))
         url = stack.enter_context(store.empty_database(folder))
@@ -97,6 +98,7 @@ def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Res
         stack.callback(chain.stop)
         chain.call("anvil_setBalance", relayer.address, hex(10**24))
         needs, told = needs_of(spec.mischief), Told()
+        clock = Clock(folder) if needs.own_clock else None
         proxies = [stack.enter_context(faulty(chain.node.rpc_url)) for _ in range(needs.proxies)]
         prepare(spec.mischief, proxies)
         settings = {
@@ -117,10 +119,11 @@ def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Res
         if spec.point is not None:
             fault = {KILL_AT: f"{spec.point.value}:{spec.position}"}
         env = {ENV_PREFIX + key.upper(): value for key, value in settings.items()}
+        env |= {} if clock is None else clock.env
         supervisor = Supervisor(program, folder, env, fault)
         supervisor.start()
         stack.callback(supervisor.stop)
-        scene = Scene(chain, relayer, proxies, url, store.restart, supervisor.pid)
+        scene = Scene(chain, relayer, proxies, url, store, clock, supervisor)
         result = _play(spec, scene, supervisor, told, int(settings["confirmations"]))
         supervisor.stop()
         if spec.point is None and counts.exists():
@@ -146,6 +149,8 @@ def _play(
         in_time = in_time and _wait(partial(is_delivered, evidence), supervisor)
         supervisor.stop()
         wrong = [] if in_time else [f"not over after {SETTLING_SECONDS} s"]
+        if chain.failure is not None:
+            wrong.append(f"the chain stood still: {chain.failure}")
         if not trouble.happened:
             wrong.append(f"nothing of '{spec.mischief}' happened")
         wrong += [*_deaths(spec, supervisor), *judge.judge(evidence, people.buyers)]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import requests
+
 from aitbc.client import Coordinator
 from aitbc.errors import CoordinatorError
 from local_market import BIN, LocalMarketError, Process, clean_environment
@@ -39,6 +41,7 @@ class Supervisor:
         self._env = {**clean_environment(), **env}
         self._first = first
         self._client: Coordinator | None = None
+        self._url: str | None = None
         self._process: Process | None = None
         self._turns = threading.Semaphore(AT_ONCE)
         self._stopping = False
@@ -64,6 +67,15 @@ class Supervisor:
                         raise
             time.sleep(PAUSE_SECONDS)
         raise LocalMarketError(self.failure or "the coordinator does not answer")
+
+    def checks(self) -> dict[str, str]:
+        """What it says of its parts; nothing where it does not answer."""
+        url = self._url
+        try:
+            answer = requests.get(f"{url}/readyz", timeout=PAUSE_SECONDS * 10) if url else None
+        except requests.RequestException:
+            return {}
+        return {} if answer is None else dict(answer.json()["checks"])
 
     def pid(self) -> int:
         """Of the process that runs. Raises LocalMarketError when there is none."""
@@ -98,13 +110,13 @@ class Supervisor:
         """Run one process to its end; its exit status."""
         process = self._process = Process(self._command, self._log, env)
         try:
-            url = process.wait_for(r"listening on (http://\S+)", PATIENCE_SECONDS)[1]
-            self._client = Coordinator(url)
+            self._url = process.wait_for(r"listening on (http://\S+)", PATIENCE_SECONDS)[1]
+            self._client = Coordinator(self._url)
         except LocalMarketError:
             if process.popen.poll() is None:
                 process.popen.terminate()
         code = process.popen.wait()
-        self._client = None
+        self._client = self._url = None
         return code
 
 

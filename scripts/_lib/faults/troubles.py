@@ -1,18 +1,13 @@
-"""The troubles of runs, each as it comes in life: on the chain, at the node, in the database."""
+"""The troubles of runs, each as it comes in life: on the chain, and at the node."""
 
 from __future__ import annotations
 
-import resource
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import psycopg
 from fault_proxy import Fault, FaultProxy
-from sqlalchemy import make_url
 
+from faults import machine
 from faults.chain import FEE, Chain
 from faults.mischief import DEEP_CONFIRMATIONS, NODE_FAULTS, Mischief, Scene, Trouble
 
@@ -25,8 +20,6 @@ TIMES = 2
 """So often what has no other end comes."""
 NODE_BLOCKS = 6
 """A node fails for so many blocks."""
-FULL_BLOCKS = 5
-LOCKED_SECONDS = 1.2
 
 
 class Quiet:
@@ -172,70 +165,6 @@ class FirstNodeFails:
     def __call__(self) -> None: ...
 
 
-class DatabaseRestarts:
-    """Stops the database server under all who use it, and starts it again."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.happened = False
-        self._restart = scene.restart_database
-        self._blocks = 0
-
-    def __call__(self) -> None:
-        self._blocks += 1
-        if self._restart is not None and self._blocks in {2, 6}:
-            self._restart()
-            self.happened = True
-
-
-class DeadLocks:
-    """Locks rows of the outbox from the last to the first, as no part of the program does."""
-
-    def __init__(self, database_url: str) -> None:
-        url = make_url(database_url).set(drivername="postgresql")
-        self._url = url.render_as_string(hide_password=False)
-        self._threads: list[threading.Thread] = []
-        self.happened = False
-
-    def __call__(self) -> None:
-        if len(self._threads) < FULL_BLOCKS:
-            self._threads.append(threading.Thread(target=self._lock, daemon=True))
-            self._threads[-1].start()
-
-    def _lock(self) -> None:
-        rows = "SELECT id FROM attestation WHERE NOT settled ORDER BY id"
-        with psycopg.connect(self._url) as connection, suppress(psycopg.errors.DeadlockDetected):
-            connection.execute(f"{rows} DESC LIMIT 1 FOR UPDATE")
-            connection.execute("SELECT pg_sleep(%s)", [LOCKED_SECONDS])
-            found = connection.execute(f"{rows} FOR UPDATE").fetchall()
-            self.happened |= bool(found)
-            connection.execute("SELECT pg_sleep(%s)", [LOCKED_SECONDS])
-
-
-class DiskFull:
-    """No file of the coordinator's can grow any more, for some blocks.
-
-    The kernel refuses to write beyond a size, instead of beyond what a disk has.
-    """
-
-    def __init__(self, scene: Scene) -> None:
-        self.happened = False
-        self._pid = scene.pid
-        path = make_url(scene.database_url).database
-        self._files = [Path(f"{path}{suffix}") for suffix in ("", "-wal")]
-        self._blocks = 0
-
-    def __call__(self) -> None:
-        self._blocks += 1
-        if self._blocks == 1:
-            self._limit(max(file.stat().st_size for file in self._files if file.exists()))
-            self.happened = True
-        elif self._blocks == FULL_BLOCKS:
-            self._limit(resource.RLIM_INFINITY)
-
-    def _limit(self, size: int) -> None:
-        resource.prlimit(self._pid(), resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-
 def pending_of(chain: Chain, account: str) -> dict[str, Any]:
     """The transactions of an account that wait in the node, by their nonces."""
     pool = chain.call("txpool_content")["pending"]
@@ -276,10 +205,6 @@ def _trouble(mischief: Mischief, scene: Scene) -> Trouble:  # noqa: PLR0911  # o
             return NonceTaken(scene)
         case Mischief.LOGS_MISSING:
             return FirstNodeFails(scene.proxies)
-        case Mischief.DATABASE_RESTARTS:
-            return DatabaseRestarts(scene)
-        case Mischief.DEAD_LOCKS:
-            return DeadLocks(scene.database_url)
-        case Mischief.DISK_FULL:
-            return DiskFull(scene)
-    return NodeFails(scene.proxies, NODE_FAULTS[mischief])
+    if mischief in NODE_FAULTS:
+        return NodeFails(scene.proxies, NODE_FAULTS[mischief])
+    return machine.trouble(mischief, scene)
