@@ -12,6 +12,7 @@ import signal
 import sys
 
 import settlement_bench.measure
+import soak
 import takeover
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +34,7 @@ BENCHMARKS = {
         replay.cases.BENCHMARK,
         settlement_bench.measure.BENCHMARK,
         takeover.BENCHMARK,
+        soak.BENCHMARK,
     )
 }
 

@@ -1,4 +1,4 @@
-"""`./scripts/bench settlement` and `takeover` on tiny markets, and what makes them fail."""
+"""`./scripts/bench settlement`, `takeover` and `soak` on tiny markets, and what makes them fail."""
 
 import json
 from collections.abc import Iterator
@@ -68,6 +68,23 @@ def test_a_small_takeover_settles_all_once() -> None:
     assert rows["settled_once"]["value"] == 60
     assert 0 < rows["takeover_median_s"]["value"] <= rows["takeover_max_s"]["value"]
     assert rows["takeover_max_s"]["value"] <= rows["resumed_max_s"]["value"]
+
+
+@pytest.mark.timeout(600)
+def test_a_small_soak_ends_as_planned() -> None:
+    done = bench("soak", "--small", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = rows_by_id(json.loads(done.stdout))
+    assert goals(rows) == {
+        "soak_seconds": ("least", 3600),
+        "soak_wrong": ("most", 0),
+        "soak_memory_growth": ("most", 1.1),
+        "soak_lag_blocks": ("most", 1),
+    }
+    assert rows["soak_wrong"]["holds"], done.stderr
+    assert rows["soak_lag_blocks"]["holds"]
+    assert rows["soak_memory"]["value"] > 0
+    assert rows["soak_lives"]["value"] > 0
 
 
 def test_three_of_ten_bookings_are_delivered_by_half() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlmodel import select
 
 from aitbc.audit.reconcile import Reconciliation, reconcile
-from aitbc.protocol.events import EscrowEvent
+from aitbc.protocol.events import BookingEvent, EscrowEvent
 from aitbc.protocol.ledger import BookingLine
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.settlement.models import Attestation, AttestationKind
@@ -67,6 +67,15 @@ class Evidence:
     def events(self) -> list[EscrowEvent]:
         head = int(self.chain.web3.eth.block_number)
         return self.chain.escrow.events(self.chain.deploy_block, head)
+
+    @cached_property
+    def histories(self) -> dict[str, list[BookingEvent]]:
+        """The events of each booking, by its id."""
+        found: dict[str, list[BookingEvent]] = {}
+        for event in self.events:
+            if isinstance(event, BookingEvent):
+                found.setdefault(event.booking_id, []).append(event)
+        return found
 
     @cached_property
     def report(self) -> Reconciliation:

@@ -23,14 +23,14 @@ from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
 from aitbc.signing import Signer
 from faults.chain import Chain, Wallet
 from faults.plan import DURATION, Kind, Planned
-from faults.supervisor import PATIENCE_SECONDS, PAUSE_SECONDS, Supervisor
+from faults.supervisor import PATIENCE_SECONDS, PAUSE_SECONDS, Answerer
 from local_market import LocalMarketError
 
 PEOPLE = 8
 """So many providers, and so many buyers."""
 PAYING_SECONDS = 2.5
 """Who has less time than this to pay a quote waits for another one."""
-SESSION_SECONDS = 3600
+SESSION_SECONDS = 7200
 PATIENT_SECONDS = 4
 """So long after its end a booking's heartbeats are still sent."""
 
@@ -65,22 +65,28 @@ class Lived:
 class People:
     """Everybody but the coordinator."""
 
-    def __init__(self, chain: Chain, supervisor: Supervisor) -> None:
+    def __init__(self, chain: Chain, coordinator: Answerer) -> None:
         self._chain = chain
-        self._supervisor = supervisor
+        self._coordinator = coordinator
         self._domain: Domain = chain.escrow.domain
         self.providers = [Provider() for _ in range(PEOPLE)]
         self.buyers = [chain.fund_buyer() for _ in range(PEOPLE)]
 
-    def live(self, plan: list[Planned]) -> list[Lived]:
+    def live(self, plan: list[Planned], *, every: float = 0.0) -> list[Lived]:
         """All bookings side by side, until each has been delivered as far as it is to be.
+
+        One begins after the other, `every` so many seconds.
 
         Raises TooSlow, and LocalMarketError where a part fails or refuses what it must take.
         """
         for provider in self.providers:
             self._grant(provider)
         with ThreadPoolExecutor(len(plan)) as pool:
-            return list(pool.map(self._live, plan))
+            begun = []
+            for planned in plan:
+                begun.append(pool.submit(self._live, planned))
+                time.sleep(every)
+            return [lived.result() for lived in begun]
 
     def _live(self, planned: Planned) -> Lived:
         provider = self.providers[planned.number % PEOPLE]
@@ -103,7 +109,7 @@ class People:
             expires_at=int(time.time()) + SESSION_SECONDS,
         )
         signed = SignedSessionGrant(grant=grant, signature=self._sign(provider.account, grant))
-        self._supervisor.ask(lambda market: market.grant_session(signed))
+        self._coordinator.ask(lambda market: market.grant_session(signed))
 
     def _list(self, provider: Provider, planned: Planned) -> str:
         gpu = self._offer(provider, planned, version=1)
@@ -122,7 +128,7 @@ class People:
         signed = wire.SignedPresence(
             presence=presence, signature=self._sign(provider.machine, presence)
         )
-        self._supervisor.ask(lambda market: market.presence(signed))
+        self._coordinator.ask(lambda market: market.presence(signed))
 
     def _offer(
         self, provider: Provider, planned: Planned, *, version: int, gpu_id: str = ""
@@ -147,8 +153,8 @@ class People:
             listing=listing, signature=self._sign(provider.account, listing)
         )
         if gpu_id:
-            return self._supervisor.ask(lambda market: market.update_gpu(gpu_id, signed))
-        return self._supervisor.ask(lambda market: market.list_gpu(signed))
+            return self._coordinator.ask(lambda market: market.update_gpu(gpu_id, signed))
+        return self._coordinator.ask(lambda market: market.list_gpu(signed))
 
     def _unlist(self, provider: Provider, planned: Planned, gpu_id: str) -> None:
         unlisting = messages.Unlisting(
@@ -160,7 +166,7 @@ class People:
         signed = wire.SignedUnlisting(
             unlisting=unlisting, signature=self._sign(provider.account, unlisting)
         )
-        self._supervisor.ask(lambda market: market.unlist_gpu(gpu_id, signed))
+        self._coordinator.ask(lambda market: market.unlist_gpu(gpu_id, signed))
 
     def _book(self, planned: Planned, gpu_id: str, buyer: Wallet) -> Terms:
         """Ask for a quote and pay it, again until it is paid in time."""
@@ -191,7 +197,7 @@ class People:
             request=request, signature=self._sign(buyer.account, request)
         )
         try:
-            answer = self._supervisor.ask(lambda market: market.request_quotes(signed))
+            answer = self._coordinator.ask(lambda market: market.request_quotes(signed))
         except CoordinatorError as error:
             if error.problem != "taken":
                 raise
@@ -204,7 +210,7 @@ class People:
             return buyer.execute(self._chain.escrow.functions.fund(terms.abi_values()))
         request = request_funding(self._chain.escrow, buyer.account, terms, PayBy.AUTHORIZATION)
         try:
-            self._supervisor.ask(lambda market: market.fund(request))
+            self._coordinator.ask(lambda market: market.fund(request))
         except CoordinatorError as error:
             if error.problem not in {"quote-expired", "would-fail"}:
                 raise
@@ -243,7 +249,7 @@ class People:
         )
         while True:
             try:
-                self._supervisor.ask(lambda market: market.heartbeat(signed))
+                self._coordinator.ask(lambda market: market.heartbeat(signed))
             except CoordinatorError as error:
                 # It has not followed the chain so far, or goes on behind where it was killed.
                 if (

@@ -10,7 +10,6 @@ from hexbytes import HexBytes
 from sqlmodel import Session, col, func, select
 from web3 import Web3
 
-from aitbc.protocol.events import BookingEvent
 from aitbc_coordinator.market.models import Gpu, GpuClass, Reservation
 from aitbc_coordinator.settlement import projection, repository
 from aitbc_coordinator.settlement.models import (
@@ -84,9 +83,9 @@ def _row(booking: Booking) -> dict[str, Any]:
 
 
 def _expected_row(evidence: Evidence, lived: Lived) -> dict[str, Any]:
-    booking_id, refused = evidence.id_of(lived), lived.planned.kind is Kind.REFUSED
-    own = [e for e in evidence.events if isinstance(e, BookingEvent) and e.booking_id == booking_id]
-    money = projection.money(lived.terms.amount, own)
+    refused = lived.planned.kind is Kind.REFUSED
+    history = evidence.histories.get(evidence.id_of(lived), [])
+    money = projection.money(lived.terms.amount, history)
     disputed = lived.planned.kind is Kind.DISPUTED
     return {
         "state": BookingState.DISPUTED if disputed else BookingState.CLOSED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,7 @@ SETTINGS = {
     "address_requests_per_minute": "0",
     "wallet_requests_per_minute": "0",
 }
+HOME, PASSPHRASE = "home", "passphrase"
 BATCHES = 16
 """The largest batch settles so small a part of all bookings: many batches have many passages."""
 
@@ -89,27 +90,15 @@ def run(spec: Spec, store: Store, program: Path = PROGRAM) -> Result:
 
 
 def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Result:
-    home, passphrase_file = folder / "home", write_secret(folder / "passphrase")
-    relayer: LocalAccount = Account.create()
-    give_wallet(home / "keys", passphrase_file, name="relayer", account=relayer)
-    attester = give_wallet(home / "keys", passphrase_file, name="attester")
     with ExitStack() as stack:
-        chain = Chain(folder, attester)
-        stack.callback(chain.stop)
-        chain.call("anvil_setBalance", relayer.address, hex(10**24))
+        chain, relayer = stack.enter_context(begun(folder))
         needs, told = needs_of(spec.mischief), Told()
         clock = Clock(folder) if needs.own_clock else None
         proxies = [stack.enter_context(faulty(chain.node.rpc_url)) for _ in range(needs.proxies)]
         prepare(spec.mischief, proxies)
         settings = {
-            **SETTINGS,
-            "home": str(home),
-            "passphrase_file": str(passphrase_file),
-            "database_url": url,
+            **settings_of(chain, folder, url),
             "rpc_url": ",".join(proxy.url for proxy in proxies) or chain.node.rpc_url,
-            "chain_id": str(chain.chain_id),
-            "escrow": chain.escrow_address,
-            "deploy_block": str(chain.deploy_block),
             "batch_size": str(max(2, spec.bookings // BATCHES)),
             "webhook_url": stack.enter_context(serving(told.take)),
             **needs.settings,
@@ -118,8 +107,7 @@ def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Res
         fault = {COUNT_POINTS_IN: str(counts)}
         if spec.point is not None:
             fault = {KILL_AT: f"{spec.point.value}:{spec.position}"}
-        env = {ENV_PREFIX + key.upper(): value for key, value in settings.items()}
-        env |= {} if clock is None else clock.env
+        env = environment(settings) | ({} if clock is None else clock.env)
         supervisor = Supervisor(program, folder, env, fault)
         supervisor.start()
         stack.callback(supervisor.stop)
@@ -129,6 +117,38 @@ def _run(spec: Spec, folder: Path, store: Store, url: str, program: Path) -> Res
         if spec.point is None and counts.exists():
             return Result(**{**vars(result), "passages": json.loads(counts.read_text())})
         return result
+
+
+@contextmanager
+def begun(folder: Path) -> Iterator[tuple[Chain, LocalAccount]]:
+    """A chain with a market's escrow, and the relayer's account; its keys are in the folder."""
+    home, passphrase_file = folder / HOME, write_secret(folder / PASSPHRASE)
+    relayer: LocalAccount = Account.create()
+    give_wallet(home / "keys", passphrase_file, name="relayer", account=relayer)
+    chain = Chain(folder, give_wallet(home / "keys", passphrase_file, name="attester"))
+    try:
+        chain.call("anvil_setBalance", relayer.address, hex(10**24))
+        yield chain, relayer
+    finally:
+        chain.stop()
+
+
+def settings_of(chain: Chain, folder: Path, database_url: str) -> dict[str, str]:
+    """A coordinator's, for what has begun in a folder."""
+    return {
+        **SETTINGS,
+        "home": str(folder / HOME),
+        "passphrase_file": str(folder / PASSPHRASE),
+        "database_url": database_url,
+        "rpc_url": chain.node.rpc_url,
+        "chain_id": str(chain.chain_id),
+        "escrow": chain.escrow_address,
+        "deploy_block": str(chain.deploy_block),
+    }
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    return {ENV_PREFIX + key.upper(): value for key, value in settings.items()}
 
 
 def _play(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import requests
 
@@ -27,11 +27,27 @@ AT_ONCE = 16
 Answer = TypeVar("Answer")
 
 
+class Answerer(Protocol):
+    """What people ask: a coordinator, or several of them."""
+
+    def ask(self, question: Callable[[Coordinator], Answer]) -> Answer:
+        """See `ask_any`."""
+
+
 class Supervisor:
-    """Keeps a coordinator running. `first` is the environment that only its first process has."""
+    """Keeps a coordinator running, which may be killed.
+
+    `first` is the environment that only its first process has, and `kills` how often it may be.
+    """
 
     def __init__(
-        self, program: Path, folder: Path, env: Mapping[str, str], first: Mapping[str, str]
+        self,
+        program: Path,
+        folder: Path,
+        env: Mapping[str, str],
+        first: Mapping[str, str],
+        *,
+        kills: int = 1,
     ) -> None:
         self.exits: list[int] = []
         """How each process ended, negative for a signal."""
@@ -40,6 +56,7 @@ class Supervisor:
         self._log = folder / "coordinator.log"
         self._env = {**clean_environment(), **env}
         self._first = first
+        self._kills = kills
         self._client: Coordinator | None = None
         self._url: str | None = None
         self._process: Process | None = None
@@ -51,22 +68,26 @@ class Supervisor:
         self._thread.start()
 
     def ask(self, question: Callable[[Coordinator], Answer]) -> Answer:
-        """The coordinator's answer, asked for again while it does not answer at all.
+        """See `ask_any`."""
+        return ask_any([self], question)
 
-        Raises CoordinatorError where it refuses, LocalMarketError where it is silent for too long.
-        """
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.failure is None and time.monotonic() < deadline:
-            client = self._client
-            if client is not None:
-                try:
-                    with self._turns:
-                        return question(client)
-                except CoordinatorError as error:
-                    if not _is_passing(error):
-                        raise
-            time.sleep(PAUSE_SECONDS)
-        raise LocalMarketError(self.failure or "the coordinator does not answer")
+    def try_to_ask(self, question: Callable[[Coordinator], Answer]) -> tuple[Answer] | None:
+        """The coordinator's answer, if it gives one. Raises CoordinatorError where it refuses."""
+        client = self._client
+        if client is None:
+            return None
+        try:
+            with self._turns:
+                return (question(client),)
+        except CoordinatorError as error:
+            if not _is_passing(error):
+                raise
+            return None
+
+    @property
+    def answers(self) -> bool:
+        """Whether its process has begun to, and was not killed since."""
+        return self._client is not None
 
     def checks(self) -> dict[str, str]:
         """What it says of its parts; nothing where it does not answer."""
@@ -101,7 +122,7 @@ class Supervisor:
             self.exits.append(code)
             if self._stopping:
                 return
-            if code != -signal.SIGKILL or len(self.exits) > 1:
+            if code != -signal.SIGKILL or len(self.exits) > self._kills:
                 self.failure = f"the coordinator ended by itself with {code}"
                 return
             env = self._env
@@ -118,6 +139,23 @@ class Supervisor:
         code = process.popen.wait()
         self._client = self._url = None
         return code
+
+
+def ask_any(supervisors: Sequence[Supervisor], question: Callable[[Coordinator], Answer]) -> Answer:
+    """The first answer of some coordinators, asked for again while none of them answers at all.
+
+    Raises CoordinatorError where one refuses, LocalMarketError where all are silent for too long.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    failure = None
+    while failure is None and time.monotonic() < deadline:
+        for supervisor in supervisors:
+            answer = supervisor.try_to_ask(question)
+            if answer is not None:
+                return answer[0]
+        time.sleep(PAUSE_SECONDS)
+        failure = next((each.failure for each in supervisors if each.failure), None)
+    raise LocalMarketError(failure or "the coordinator does not answer")
 
 
 def _is_passing(error: CoordinatorError) -> bool:
