@@ -202,7 +202,7 @@ def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
     database = open_database(settings)
     try:
         context = Context(settings, database, market, Attester(attester, market))
-        workers = Workers(context, escrow, relayer)
+        workers = Workers(context, escrow, [relayer])
         watch = Watch(context, escrow, relayer.address, workers.checks, workers.leads)
         context.metrics.registry.register(watch)
         yield _Coordinator(context, workers, watch)

@@ -46,7 +46,7 @@ def test_a_payout_is_seen_from_the_outbox_to_its_gas(world: World, port: int) ->
     assert waiting["aitbc_settle_latency_seconds_count",] == 0
 
     finish(world)
-    world.restart().relayer.observe()
+    world.restart().carrier.observe()
     paid = scrape(port)
     assert (paid["aitbc_outbox_bookings",], paid["aitbc_outbox_age_seconds",]) == (0, 0)
     [transaction] = world.transactions()
