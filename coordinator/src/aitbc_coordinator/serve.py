@@ -204,7 +204,14 @@ def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
         context = Context(settings, database, market, Attester(keys.attester, market))
         workers = Workers(context, escrow, keys.relayers)
         relayers = [relayer.address for relayer in keys.relayers]
-        watch = Watch(context, escrow, relayers, workers.checks, workers.leads)
+        watch = Watch(
+            context,
+            escrow,
+            relayers,
+            checks=workers.checks,
+            leads=workers.leads,
+            troubled=workers.troubled_relayers,
+        )
         context.metrics.registry.register(watch)
         yield _Coordinator(context, workers, watch)
     finally:

@@ -1,6 +1,6 @@
 """What Prometheus is told of the state that the database and the node are in, as it asks."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import structlog
 from prometheus_client.core import GaugeMetricFamily
@@ -37,21 +37,29 @@ class Watch(Collector):
         context: Context,
         escrow: Escrow,
         relayers: Sequence[str],
+        *,
         checks: Checks,
         leads: Callable[[], bool],
+        troubled: Callable[[], Collection[str]],
     ) -> None:
-        """`checks` gives, by part, `ok` or why not."""
+        """`checks` gives, by part, `ok` or why not; `troubled` the senders that are passed over."""
         self._context = context
         self._eth = escrow.web3.eth
         self._finality = Finality(escrow.web3, context.settings)
         self._relayers = [Web3.to_checksum_address(relayer) for relayer in relayers]
         self._checks = checks
         self._leads = leads
+        self._troubled = troubled
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield self._parts()
         yield GaugeMetricFamily(
             "aitbc_leads", "1 in the one coordinator that follows and settles.", self._leads()
+        )
+        yield _of_each_relayer(
+            "aitbc_relayer_passed_over",
+            "1 where it needs a person, and the others go on: alerts in /readyz say why.",
+            dict.fromkeys(self._relayers, 0) | dict.fromkeys(self._troubled(), 1),
         )
         up = GaugeMetricFamily(
             "aitbc_up", "1 where the database, or the node, answers.", labels=["what"]

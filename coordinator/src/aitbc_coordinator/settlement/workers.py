@@ -1,7 +1,7 @@
 """Runs follower, settler and the rest of the work beside the API, each in a thread, until told."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import requests
@@ -178,6 +178,10 @@ class Workers:
         """Whether this coordinator does the work, of those over its database."""
         return self._leadership.leads
 
+    def troubled_relayers(self) -> Mapping[str, AitbcError]:
+        """What keeps relayers from sending, by the last pass of the settler here."""
+        return self._settler.troubles() if self.leads() else {}
+
     def alerts(self) -> list[str]:
         """What needs a person while everything else goes on: bookings, relayers, nodes, a webhook.
 
@@ -195,11 +199,10 @@ class Workers:
             f"booking {short_id} is open past its claim window: it is left to reclaim"
             for short_id in self._settler.left_to_reclaim()
         ]
-        if self.leads():
-            found += [
-                f"the relayer {address} is passed over: {_in_words(error)}"
-                for address, error in self._settler.troubles().items()
-            ]
+        found += [
+            f"the relayer {address} is passed over: {_in_words(error)}"
+            for address, error in self.troubled_relayers().items()
+        ]
         for alert in found:
             if alert not in self._alerts:
                 _log.error("alert", reason=alert)
