@@ -13,12 +13,14 @@ from settling import book_each, check_settled_once, due_booking, finish, persist
 
 from aitbc.chain.funding import request_funding
 from aitbc.errors import AitbcError, ChainError
+from aitbc.protocol import wire
 from aitbc.protocol.funding import PayBy
 from aitbc.protocol.messages import Terms
+from aitbc_coordinator.errors import Conflict
 from aitbc_coordinator.settlement import calls, carrier, models, outbox
-from aitbc_coordinator.settlement.fundings import PLACES_FOR_PAYOUTS
+from aitbc_coordinator.settlement.fundings import PLACES_FOR_PAYOUTS, Fundings
 from aitbc_coordinator.settlement.models import RelayState
-from aitbc_coordinator.settlement.relayers import MAX_IN_FLIGHT, STUCK_AFTER_BLOCKS
+from aitbc_coordinator.settlement.relayers import MAX_IN_FLIGHT, STUCK_AFTER_BLOCKS, Relayers
 from aitbc_coordinator.settlement.workers import Workers
 from aitbc_coordinator.signers.protocols import SignerError
 
@@ -197,6 +199,19 @@ def test_coin_must_do_for_all_that_a_relayer_has_under_way(
     world.node.give_coin(first_of(world), call.cost * 3 // 2)
     world.restart().settler.step()
     assert Counter(senders(world)) == {first_of(world): 1, second.address: 3}
+    release_blocks(world)
+
+
+def test_a_relayer_has_only_so_many_under_way_also_where_another_one_has_no_coin(
+    world: World, second: LocalAccount
+) -> None:
+    settle_singly(world)
+    book_each(world, MAX_IN_FLIGHT + 2)
+    world.node.give_coin(str(second.address), 0)
+    hold_blocks(world)
+    for _ in range(2):
+        world.restart().settler.step()
+    assert senders(world) == [first_of(world)] * MAX_IN_FLIGHT
     release_blocks(world)
 
 
@@ -450,9 +465,12 @@ def quotes(world: World, count: int) -> list[Terms]:
     return found
 
 
+def signed(world: World, terms: Terms) -> wire.FundingRequest:
+    return request_funding(world.escrow, world.buyer.account, terms, PayBy.AUTHORIZATION)
+
+
 def ask(world: World, terms: Terms) -> None:
-    request = request_funding(world.escrow, world.buyer.account, terms, PayBy.AUTHORIZATION)
-    world.post("/fundings", request, 202)
+    world.post("/fundings", signed(world, terms), 202)
 
 
 def test_payments_of_buyers_are_sent_by_all_and_leave_a_place(token_world: World) -> None:
@@ -466,6 +484,22 @@ def test_payments_of_buyers_are_sent_by_all_and_leave_a_place(token_world: World
     assert set(sent) == {first_of(world), second.address}
     assert sum(sent.values()) == 2 * MAX_IN_FLIGHT - PLACES_FOR_PAYOUTS
     release_blocks(world)
+
+
+def test_a_payment_is_taken_while_any_of_them_has_coin(token_world: World) -> None:
+    world = token_world
+    second = add_relayer(world)
+    context, accounts = world.context, [world.relayer_account, second]
+    fundings = Fundings(context, world.escrow, Relayers(context, world.escrow, accounts))
+    request = signed(world, world.quote())
+    for address in (first_of(world), str(second.address)):
+        world.node.give_coin(address, 1000)
+    with pytest.raises(Conflict, match="out of coin"):
+        fundings.accept(request)
+    world.node.give_coin(str(second.address))
+    fundings.accept(request)
+    world.restart().settler.step()
+    assert senders(world) == [second.address]
 
 
 def test_a_payment_is_in_one_transaction_whoever_else_sends_it(token_world: World) -> None:
