@@ -166,6 +166,8 @@ class Settings(BaseSettings):
     """How long a new GPU is on the market before its machine is heard for the first time."""
     batch_size: int = Field(200, ge=1, le=500)
     """Most bookings that one transaction settles."""
+    batch_seconds: int = Field(0, ge=0, le=3600)
+    """How long after a booking's end its payout may wait for others to share its transaction."""
     signature_seconds: int = Field(300, ge=10)
     """How old, or how far ahead of the clock, a signed request may be."""
     maximum_fee_gwei: int = Field(500, ge=1)

@@ -1,6 +1,6 @@
 """Makes the chain agree with the outbox: attests what is due, and settles it in batches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from hexbytes import HexBytes
@@ -142,27 +142,26 @@ class Settler:
             )
 
     def _next_batch(self) -> list[Unsettled]:
-        """Attestations of one verb, payouts apart from refusals.
+        """Attestations of one verb, payouts apart from refusals, that need not wait for others.
 
         A claim goes alone, as the escrow has no batch of them, and so does one that failed.
         """
         most = self._context.settings.batch_size
         with self._database.read() as session:
-            claimable_after = self._claimable_after(chain_time(session))
-            items = outbox.unsettled(session, claimable_after, LOOKAHEAD * most)
-        if not items or items[0].attempts or items[0].is_claim:
-            return items[:1]
-        first = items[0]
-        batch = [
-            item
-            for item in items
-            if not item.is_claim
-            and item.in_full == first.in_full
-            and item.refused == first.refused
-            and not item.attempts
-        ]
-        # Side by side, the bookings of one provider are paid by one transfer.
-        return sorted(batch[:most], key=lambda item: (item.terms.provider, item.booking_id))
+            now = chain_time(session)
+            items = outbox.unsettled(session, self._claimable_after(now), LOOKAHEAD * most)
+        for batch in _together(items):
+            if len(batch) >= most or any(self._goes_now(item, now) for item in batch):
+                # Side by side, the bookings of one provider are paid by one transfer.
+                return sorted(batch[:most], key=lambda item: (item.terms.provider, item.booking_id))
+        return []
+
+    def _goes_now(self, item: Unsettled, now: int) -> bool:
+        """Whether the chain's time has come for a payout, however few share its transaction."""
+        # Half of the claim window is left to those that settle.
+        patience = min(self._context.settings.batch_seconds, self._context.market.claim_window // 2)
+        waits_for_others = not (item.refused or _goes_alone(item))
+        return not waits_for_others or now >= item.terms.ends_at + patience
 
     def _enqueue(self, items: list[Unsettled]) -> bool:
         """Sign and persist a batch, smaller where gas demands it. False when it cannot be made."""
@@ -218,3 +217,16 @@ class Settler:
     def _claimable_after(self, now: int) -> int:
         """A booking whose meter stopped by then is past its claim window."""
         return now - self._context.market.claim_window
+
+
+def _goes_alone(item: Unsettled) -> bool:
+    return item.is_claim or item.attempts > 0
+
+
+def _together(items: Sequence[Unsettled]) -> Iterable[list[Unsettled]]:
+    """What may share a transaction, in the order in which the first of each comes."""
+    found: dict[tuple[int, bool, bool], list[Unsettled]] = {}
+    for item in items:
+        alone = item.id if _goes_alone(item) else 0
+        found.setdefault((alone, item.in_full, item.refused), []).append(item)
+    return found.values()
