@@ -227,7 +227,38 @@ def test_without_coin_anywhere_the_settler_says_so(world: World, second: LocalAc
     check_settled_once(world, terms)
 
 
+def spoil(world: World) -> None:
+    """Give the last transaction less gas than any needs: nodes refuse it for good."""
+    row = world.transactions()[-1]
+    with world.context.database.session() as session:
+        stored = session.get(models.RelayTransaction, row.id)
+        assert stored is not None
+        stored.gas = 20_000
+        world.restart().relayers._signed(stored)
+
+
 def test_a_relayer_whose_transaction_is_refused_is_given_no_other(
+    world: World, second: LocalAccount
+) -> None:
+    settle_singly(world)
+    booked = book_each(world, 3)
+    hold_blocks(world)
+    coordinator = world.restart()
+    coordinator.settler.attest()
+    assert coordinator.settler._enqueue(coordinator.settler._next_batch())
+    spoil(world)
+    coordinator = world.restart()
+    coordinator.settler.step()
+    assert "the node refuses transaction" in troubles(coordinator)[first_of(world)]
+    assert senders(world) == [first_of(world), second.address, second.address]
+    release_blocks(world)
+    for _ in range(carrier.MAX_REFUSALS):
+        world.restart().settler.step()
+    finish(world)
+    check_settled_once(world, *booked)
+
+
+def test_a_relayer_whose_coin_went_elsewhere_is_given_no_other(
     world: World, second: LocalAccount
 ) -> None:
     settle_singly(world)
@@ -250,12 +281,7 @@ def test_a_relayer_whose_transaction_is_refused_is_given_no_other(
 def test_what_is_refused_is_sent_once_in_a_pass(world: World, second: LocalAccount) -> None:
     terms = due_booking(world)
     persist_only(world)
-    row = world.transactions()[0]
-    with world.context.database.session() as session:
-        stored = session.get(models.RelayTransaction, row.id)
-        assert stored is not None
-        stored.gas = 20_000
-        world.restart().relayers._signed(stored)
+    spoil(world)
     for passes in range(1, carrier.MAX_REFUSALS):
         world.restart().settler.step()
         assert world.transactions()[0].refusals == passes
