@@ -214,10 +214,11 @@ def bookings_of_gpu(session: Session, gpu_id: str) -> Sequence[Booking]:
 
 
 def bookings(session: Session, booking_ids: Iterable[str]) -> list[Booking]:
-    """Those of some bookings that there are."""
+    """Those of some bookings that there are, in the order of their ids."""
     found: list[Booking] = []
     for some in chunks(booking_ids):
-        found += session.exec(select(Booking).where(col(Booking.id).in_(some)))
+        query = select(Booking).where(col(Booking.id).in_(some))
+        found += session.exec(query.order_by(col(Booking.id)))
     return found
 
 

@@ -44,9 +44,9 @@ class Settler:
         self.fundings = Fundings(context, escrow, relayers)
 
     def step(self) -> None:
-        """All steps once. Raises AitbcError when the node fails, or nothing may go on, or be sent.
+        """All steps once, with a node that has seen what was followed.
 
-        None of them is done with a node that has not seen what was followed.
+        Raises AitbcError when the node fails, nothing may go on, or no relayer can send.
         """
         self._check_projection()
         defect = self.attest()
