@@ -70,8 +70,9 @@ def hold_blocks(world: World) -> None:
 
 
 def release_blocks(world: World) -> None:
-    world.node.call("evm_setAutomine", True)
+    # In this order: else the node mines by itself meanwhile, at a time of its own.
     world.node.mine()
+    world.node.call("evm_setAutomine", True)
 
 
 def send_one(world: World) -> None:
