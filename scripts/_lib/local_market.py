@@ -349,7 +349,8 @@ def open_market(
             "AITBC_COORDINATOR_PASSPHRASE_FILE": str(passphrase_file),
         }
         keys = json.loads(coordinator_command(operator, "init", "--json"))
-        node.give_coin(keys["relayer"], 10**18)
+        [relayer] = keys["relayers"]
+        node.give_coin(relayer, 10**18)
         deployment = deploy(node, folder, attester=keys["attester"], native=native, more=escrow)
         say(f"an escrow is deployed at {deployment['address']}, attester {keys['attester']}")
         coordinator_command(
@@ -359,7 +360,7 @@ def open_market(
         )
         prefixed = {f"AITBC_COORDINATOR_{k.upper()}": v for k, v in (settings or {}).items()}
         market = LocalMarket(
-            folder, node, deployment, keys["attester"], keys["relayer"], {**operator, **prefixed}
+            folder, node, deployment, keys["attester"], relayer, {**operator, **prefixed}
         )
         market.start_coordinator()
     except BaseException:

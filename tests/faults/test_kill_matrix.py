@@ -41,23 +41,19 @@ BEFORE_IT_IS_PERSISTED = Spec(8, BOOKINGS, Mischief.NONE, FaultPoint.BATCH_WRITI
 
 BROADCASTS_TOO_EARLY = f"""#!{sys.executable}
 from hexbytes import HexBytes
-from sqlmodel import col, select
 
 from aitbc_coordinator.main import main
-from aitbc_coordinator.settlement.models import RelayTransaction
-from aitbc_coordinator.settlement.relayer import Relayer
+from aitbc_coordinator.settlement.relayers import Relayers
 
-persist = Relayer.enqueue
-
-
-def persist_and_send(self, session, call):
-    batch_id = persist(self, session, call)
-    rows = select(RelayTransaction).where(col(RelayTransaction.batch_id) == batch_id)
-    self._eth.send_raw_transaction(HexBytes(session.exec(rows).one().raw))
-    return batch_id
+persist = Relayers.persist
 
 
-Relayer.enqueue = persist_and_send
+def send_and_persist(self, signed, take):
+    self._eth.send_raw_transaction(HexBytes(signed.raw))
+    return persist(self, signed, take)
+
+
+Relayers.persist = send_and_persist
 main()
 """
 """A coordinator that sends a transaction before what it has persisted is committed."""

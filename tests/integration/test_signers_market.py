@@ -73,10 +73,10 @@ def signed(tmp_path: Path) -> Iterator[Signed]:
         recipient = str(list(node.web3.eth.accounts)[9])
         wish = ("--rpc", node.rpc_url, "--native", "--fee-recipient", recipient)
         found = json.loads(coordinator_command(env, "init", "--json", *wish))
-        assert (found["attester"], found["relayer"]) == (attester.address, relayer.address)
+        assert (found["attester"], found["relayers"]) == (attester.address, [relayer.address])
         begun = json.loads((tmp_path / "coordinator/deployment.json").read_text())
         deployment = {"address": begun["escrow"], "deploy_block": 0, "constructor": {}}
-        market = LocalMarket(tmp_path, node, deployment, found["attester"], found["relayer"], env)
+        market = LocalMarket(tmp_path, node, deployment, attester.address, relayer.address, env)
         market.start_coordinator()
         stack.callback(market.coordinator.stop)
         yield Signed(market, attests, relays)

@@ -10,7 +10,7 @@ from web3 import Web3
 
 from aitbc.chain.escrow import Escrow
 from aitbc.chain.node import NODE_FAILURES, reason
-from aitbc.errors import AitbcError, ChainError
+from aitbc.errors import AitbcError
 from aitbc.protocol.units import NATIVE_COIN, format_amount
 from aitbc.protocol.wire import Market
 from aitbc_coordinator import nodes, serve, signers
@@ -51,10 +51,10 @@ def examine(settings: Settings) -> list[Finding]:
             lambda _: Finding("escrow", "ok", f"{market.escrow} on chain {market.chain_id}"),
         ),
         ("clock", lambda settings: _clock(escrow, settings)),
-        ("relayer", lambda settings: _relayer(escrow, settings)),
         ("settling", lambda _: _settling(settings, market)),
     ]
-    return [*(_finding(part, look, settings) for part, look in looks), *_spare_nodes(settings)]
+    found = [_finding(part, look, settings) for part, look in looks]
+    return [*found, *_relayers(escrow, settings), *_spare_nodes(settings)]
 
 
 def _spare_nodes(settings: Settings) -> list[Finding]:
@@ -76,8 +76,8 @@ def _finding(part: str, look: Look, settings: Settings) -> Finding:
 
 
 def _keys(settings: Settings) -> Finding:
-    attester, _ = signers.open_both(settings)
-    return Finding("keys", "ok", f"attester {attester.address}")
+    keys = signers.open_all(settings)
+    return Finding("keys", "ok", f"attester {keys.attester.address}")
 
 
 def _database(settings: Settings) -> Finding:
@@ -112,13 +112,32 @@ def _clock(escrow: Escrow, settings: Settings) -> Finding:
     return Finding("clock", "ok", "it agrees with the newest block")
 
 
-def _relayer(escrow: Escrow, settings: Settings) -> Finding:
-    relayer = signers.relayer_address(settings)
-    coin = int(escrow.web3.eth.get_balance(Web3.to_checksum_address(relayer)))
-    if coin == 0:
-        raise ChainError(f"{relayer} has no coin for gas", hint="send it some of the chain's coin")
-    shown = format_amount(coin, NATIVE_COIN.decimals)
-    return Finding("relayer", "ok", f"{relayer} has {shown} of the chain's coin")
+def _relayers(escrow: Escrow, settings: Settings) -> list[Finding]:
+    """One for each. One without coin fails only where none has any: the others go on."""
+    try:
+        coin = {
+            relayer: int(escrow.web3.eth.get_balance(Web3.to_checksum_address(relayer)))
+            for relayer in signers.relayer_addresses(settings)
+        }
+    except AitbcError as error:
+        return [Finding("relayer", "failed", str(error), error.hint)]
+    except NODE_FAILURES as error:
+        return [Finding("relayer", "failed", reason(error), NODE_HINT)]
+    return [
+        Finding(
+            "relayer",
+            "ok",
+            f"{relayer} has {format_amount(wei, NATIVE_COIN.decimals)} of the chain's coin",
+        )
+        if wei
+        else Finding(
+            "relayer",
+            "note" if any(coin.values()) else "failed",
+            f"{relayer} has no coin for gas",
+            "send it some of the chain's coin",
+        )
+        for relayer, wei in coin.items()
+    ]
 
 
 def _settling(settings: Settings, market: Market) -> Finding:

@@ -80,7 +80,7 @@ class FaultPoint(StrEnum):
     FUNDING_WRITTEN = "funding.written"
     """It is committed; the buyer has no answer, and nothing was sent."""
     RELAY_WRITING = "relay.writing"
-    """The transaction that carries it is signed, in the database's transaction."""
+    """The signed transaction that carries it, in the database's transaction."""
     RELAY_WRITTEN = "relay.written"
     """It is persisted, and was not broadcast."""
 
@@ -96,7 +96,7 @@ class FaultPoint(StrEnum):
     """It is committed; nothing was read anew."""
 
     ATTESTATION_WRITING = "attestation.writing"
-    """A completion or a claim is signed, in the transaction."""
+    """A signed completion or claim, in the transaction."""
     ATTESTATION_WRITTEN = "attestation.written"
     """It is committed, and in no batch."""
     RECONCILE_WRITING = "reconcile.writing"
@@ -104,7 +104,7 @@ class FaultPoint(StrEnum):
     RECONCILE_WRITTEN = "reconcile.written"
     """It is committed."""
     BATCH_WRITING = "batch.writing"
-    """A batch's transaction is signed and has its attestations, in the database's transaction."""
+    """A batch's signed transaction has its attestations, in the database's transaction."""
     BATCH_WRITTEN = "batch.written"
     """It is persisted, and was not broadcast."""
 
@@ -123,7 +123,7 @@ class FaultPoint(StrEnum):
     UNMINED_WRITTEN = "unmined.written"
     """It is committed; nothing was sent."""
     REPLACEMENT_WRITING = "replacement.writing"
-    """A dearer transaction of the same nonce is signed, in the database's transaction."""
+    """A dearer signed transaction of the same nonce, in the database's transaction."""
     REPLACEMENT_WRITTEN = "replacement.written"
     """It is persisted, and was not broadcast."""
 

@@ -1,6 +1,7 @@
-"""A coordinator's home: its passphrase, its two keys, and its configuration."""
+"""A coordinator's home: its passphrase, its keys, and its configuration."""
 
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Collection, Iterable
@@ -20,6 +21,7 @@ from aitbc_coordinator.settings import ENV_PREFIX, Settings, config_path, home_p
 
 ATTESTER = "attester"
 RELAYER = "relayer"
+"""The first relayer's key; the others are `relayer-2`, `relayer-3` and so on."""
 PASSPHRASE_BYTES = 32
 SETTABLE = sorted(Settings.model_fields)
 PASSPHRASE_VARIABLE = ENV_PREFIX + "PASSPHRASE_FILE"
@@ -46,8 +48,8 @@ def make_passphrase(home: Path, configured: str | None) -> Path:
     return path
 
 
-def make_keys(passphrase_file: Path, names: Collection[str]) -> dict[str, str]:
-    """Addresses of the attester, the relayer or both, whose keys are made if there are none.
+def make_keys(passphrase_file: Path, names: Collection[str]) -> None:
+    """Make the keys of some names that there are none of.
 
     Raises WalletError, and makes none, where the passphrase does not open those that there are.
     """
@@ -58,7 +60,6 @@ def make_keys(passphrase_file: Path, names: Collection[str]) -> dict[str, str]:
     missing = [name for name in names if name not in there]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: keystore.create(name, passphrase), missing))
-    return {name: keystore.address(name) for name in names}
 
 
 def attester_address() -> str:
@@ -66,9 +67,36 @@ def attester_address() -> str:
     return _keystore().address(ATTESTER)
 
 
-def relayer_address() -> str:
-    """Read without the passphrase. Raises WalletError."""
-    return _keystore().address(RELAYER)
+def relayer_addresses() -> dict[str, str]:
+    """Those of all relayers by their keys' names, read without the passphrase.
+
+    Raises WalletError where there is none, or one key has two names.
+    """
+    keystore = _keystore()
+    names: dict[str, str] = {}
+    for name in relayer_names() or [RELAYER]:
+        earlier = names.setdefault(keystore.address(name), name)
+        if earlier != name:
+            raise WalletError(
+                f"{earlier} and {name} in {keystore.folder} are the same key",
+                hint="remove one of the two files: a key sends each transaction once",
+            )
+    return {name: address for address, name in names.items()}
+
+
+def relayer_names() -> list[str]:
+    """Of the relayers' keys that there are, by their numbers."""
+    pattern = re.compile(rf"{RELAYER}(-([2-9]|[1-9]\d+))?")
+    found = [name for name in _keystore().names() if pattern.fullmatch(name)]
+    return sorted(found, key=lambda name: (len(name), name))
+
+
+def names_for_relayers(count: int) -> list[str]:
+    """The names of the relayers' keys that there are, and of as many new ones as make `count`."""
+    there = relayer_names()
+    numbered = [RELAYER, *(f"{RELAYER}-{number}" for number in range(2, count + len(there) + 1))]
+    free = [name for name in numbered if name not in there]
+    return there + free[: max(0, count - len(there))]
 
 
 def unlock_all(names: Iterable[str], passphrase_file: Path) -> dict[str, LocalAccount]:
@@ -80,7 +108,7 @@ def unlock_all(names: Iterable[str], passphrase_file: Path) -> dict[str, LocalAc
 
 
 def unlock(name: str, passphrase_file: Path) -> LocalAccount:
-    """The key of the attester or the relayer. Raises WalletError."""
+    """The key of a name. Raises WalletError."""
     keystore = _keystore()
     try:
         return keystore.unlock(name, read_passphrase(passphrase_file, PASSPHRASE_VARIABLE))

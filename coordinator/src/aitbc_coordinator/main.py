@@ -17,7 +17,7 @@ EXIT_USAGE = 2
 _EPILOG = """\b
 Environment:
   AITBC_COORDINATOR_HOME             keys, configuration, database (default ~/.aitbc-coordinator)
-  AITBC_COORDINATOR_PASSPHRASE_FILE  file with the passphrase of both keys
+  AITBC_COORDINATOR_PASSPHRASE_FILE  file with the passphrase of the keys
   AITBC_COORDINATOR_<SETTING>        any setting of config.toml, such as DATABASE_URL
 
 \b
@@ -96,6 +96,12 @@ def init(
         int | None,
         typer.Option(help="Deploy: seconds after a booking in which to settle (default a day)."),
     ] = None,
+    relayers: Annotated[
+        int,
+        typer.Option(
+            min=1, max=64, help="How many relayers' keys there are to be; what is missing is made."
+        ),
+    ] = 1,
     public_rpc: Annotated[
         str | None, typer.Option(help="A node that clients are told they may use.")
     ] = None,
@@ -109,8 +115,8 @@ def init(
 ) -> None:
     """Make the coordinator's keys, and with --token or --native its escrow, and configure it.
 
-    It can be run again at any time: it keeps what there is and adds what is missing. The relayer's
-    key pays for the deployment.
+    It can be run again at any time: it keeps what there is and adds what is missing. The first
+    relayer's key pays for the deployment.
     """
     from aitbc_coordinator import provision
 
@@ -126,6 +132,7 @@ def init(
         deployment=provision.given_deployment(escrow, contract, deploy_block),
         record=deployment,
         wish=wish,
+        relayers=relayers,
         rpc_url=rpc,
         public_rpc_url=public_rpc,
         assignments=settings or [],
@@ -133,18 +140,16 @@ def init(
     )
     if wish is not None:
         migrate()
-    shown = {
-        "attester": found.attester,
-        "relayer": found.relayer,
-        "config": None if found.config is None else str(found.config),
-    }
+    config = None if found.config is None else str(found.config)
     if as_json:
+        shown = {"attester": found.attester, "relayers": found.relayers, "config": config}
         typer.echo(json.dumps(shown))
     else:
-        for name, value in shown.items():
-            typer.echo(f"{name:<9} {value or 'not complete yet'}")
+        lines = [("attester", found.attester), *(("relayer", each) for each in found.relayers)]
+        for name, value in [*lines, ("config", config or "not complete yet")]:
+            typer.echo(f"{name:<9} {value}")
     if found.config is None:
-        typer.echo("next: give the relayer coin for gas, then deploy the escrow:", err=True)
+        typer.echo("next: give the first relayer coin for gas, then deploy the escrow:", err=True)
         options = "(--token ADDRESS | --native) --fee-recipient ADDRESS"
         typer.echo(f"  aitbc-coordinator init --rpc URL {options}", err=True)
         typer.echo(f"or from another wallet: {provision.deploy_command(found.attester)}", err=True)
@@ -152,7 +157,7 @@ def init(
     else:
         if found.note is not None:
             typer.echo(f"note: {found.note}", err=True)
-        typer.echo("next: give the relayer coin for gas, then: aitbc-coordinator serve", err=True)
+        typer.echo("next: give each relayer coin for gas, then: aitbc-coordinator serve", err=True)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """`aitbc-coordinator init`: keys first, then, once an escrow names them, the configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from aitbc_coordinator import home, nodes, signers
 from aitbc_coordinator.deployment import deploy, read
 from aitbc_coordinator.market.worth import why_not_counted
 from aitbc_coordinator.settings import parts
+from aitbc_coordinator.signers.external import External
 from aitbc_coordinator.signers.protocols import TransactionSigner
 from aitbc_coordinator.wish import Wish
 
@@ -50,7 +51,7 @@ class Provisioned:
     """
 
     attester: str
-    relayer: str
+    relayers: list[str]
     config: Path | None
     note: str | None = None
 
@@ -60,6 +61,7 @@ def provision(
     deployment: Deployment | None,
     record: Path | None,
     wish: Wish | None,
+    relayers: int,
     rpc_url: str | None,
     public_rpc_url: str | None,
     assignments: list[str],
@@ -67,9 +69,10 @@ def provision(
 ) -> Provisioned:
     """Make what is missing in the home, and configure it once an escrow is known.
 
-    `record` is the deploy script's file, in which the newest escrow of this attester is taken; a
-    `wish` is deployed. Raises AitbcError; what was made until then stays, and the next run goes on
-    from there.
+    It has at least so many `relayers` then, unless an external signer has their keys. `record` is
+    the deploy script's file, in which the newest escrow of this attester is taken; a `wish` is
+    deployed. Raises AitbcError; what was made until then stays, and the next run goes on from
+    there.
     """
     if sum(way is not None for way in (deployment, record, wish)) > 1:
         raise InvalidInput(
@@ -86,14 +89,11 @@ def provision(
     passphrase_file = home.make_passphrase(folder, config.get("passphrase_file"))
     config |= {"passphrase_file": str(passphrase_file), **given}
     external = signers.connect_configured(config)
-    own = [name for name in (home.ATTESTER, home.RELAYER) if name not in external]
-    keys = home.make_keys(passphrase_file, own)
-    keys |= {name: signer.address for name, signer in external.items()}
-    attester = keys[home.ATTESTER]
+    attester, senders = _make_keys(external, relayers, passphrase_file)
     if record is not None:
         deployment = newest_deployment(record, attester)
     if wish is not None:
-        relayer = external.get(home.RELAYER)
+        relayer = next(iter(external[home.RELAYER]), None)
         deployment = _deployed(wish, folder, config, attester=attester, relayer=relayer, say=say)
     fee_bps = None
     if deployment is not None:
@@ -109,9 +109,32 @@ def provision(
         }
     path = home.write_config(config)
     if "escrow" not in config:
-        return Provisioned(attester, keys[home.RELAYER], None)
+        return Provisioned(attester, senders, None)
     note = why_not_counted(home.load_settings(), fee_bps)
-    return Provisioned(attester, keys[home.RELAYER], path, note)
+    return Provisioned(attester, senders, path, note)
+
+
+def _make_keys(
+    external: Mapping[str, list[External]], relayers: int, passphrase_file: Path
+) -> tuple[str, list[str]]:
+    """Addresses of the attester and of the relayers, whose keys are made where they are missing.
+
+    Raises AitbcError.
+    """
+    attesters, senders = external[home.ATTESTER], external[home.RELAYER]
+    if senders and relayers > 1:
+        raise InvalidInput(
+            "--relayers makes keys in the home, and an external signer has the relayers' keys",
+            hint="name all of theirs in relayer_address, with commas between",
+        )
+    names = [] if attesters else [home.ATTESTER]
+    home.make_keys(
+        passphrase_file, names if senders else [*names, *home.names_for_relayers(relayers)]
+    )
+    attester = attesters[0].address if attesters else home.attester_address()
+    if senders:
+        return attester, [signer.address for signer in senders]
+    return attester, list(home.relayer_addresses().values())
 
 
 def given_wish(
@@ -229,7 +252,7 @@ def _deployed(
     made = deploy(
         web3,
         wish,
-        relayer or home.unlock(home.RELAYER, Path(config["passphrase_file"])),
+        relayer or home.unlock(home.relayer_names()[0], Path(config["passphrase_file"])),
         attester=attester,
         folder=folder,
         confirmations=home.number("confirmations", config),

@@ -32,7 +32,7 @@ from aitbc_coordinator.database import Database
 from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.market import reservations, standing
 from aitbc_coordinator.settings import Settings
-from aitbc_coordinator.settlement import outbox, repository
+from aitbc_coordinator.settlement import outbox, repository, transactions
 from aitbc_coordinator.settlement.follower import BEFORE_GENESIS, Follower
 from aitbc_coordinator.settlement.models import Booking, ChainEvent
 from aitbc_coordinator.webhooks import news
@@ -95,7 +95,7 @@ def rebuild_projection(database: Database, escrow: Escrow, settings: Settings) -
                 reservations.hold_again(session, hold)
         outbox.delete_claims_except(session, _with_the_same_dispute(before))
         outbox.reopen(session)
-        outbox.unmine_without_event(session)
+        transactions.unmine_without_event(session)
         news.of_bookings(settings, session, untold | _paid_otherwise(session, before))
         rebuilt = _compared(session, before)
         before.drop(session.connection())

@@ -198,12 +198,20 @@ def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
     uncounted = why_not_counted(settings, market.fee_bps)
     if uncounted is not None:
         logs.get_logger().warning("settlements are not counted", reason=uncounted)
-    attester, relayer = signers.open_both(settings)
+    keys = signers.open_all(settings)
     database = open_database(settings)
     try:
-        context = Context(settings, database, market, Attester(attester, market))
-        workers = Workers(context, escrow, relayer)
-        watch = Watch(context, escrow, relayer.address, workers.checks, workers.leads)
+        context = Context(settings, database, market, Attester(keys.attester, market))
+        workers = Workers(context, escrow, keys.relayers)
+        relayers = [relayer.address for relayer in keys.relayers]
+        watch = Watch(
+            context,
+            escrow,
+            relayers,
+            checks=workers.checks,
+            leads=workers.leads,
+            troubled=workers.troubled_relayers,
+        )
         context.metrics.registry.register(watch)
         yield _Coordinator(context, workers, watch)
     finally:

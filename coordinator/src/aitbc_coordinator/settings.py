@@ -48,7 +48,13 @@ def _signer_url(text: str) -> str:
     return text
 
 
+def _addresses(text: str) -> str:
+    return ",".join(dict.fromkeys(parse_address(address) for address in parts(text)))
+
+
 SignerUrl = Annotated[str, AfterValidator(_signer_url)]
+Addresses = Annotated[str, AfterValidator(_addresses)]
+"""Several with commas between, none of them twice."""
 CoinPrice = Annotated[str, AfterValidator(_coin_price)]
 
 
@@ -102,7 +108,7 @@ class Settings(BaseSettings):
     """URL that clients reach it by, which wallets sign in for; empty: where it listens."""
     session_seconds: int = Field(900, ge=60, le=86_400)
     """How long a wallet that signed in can read what is private to it."""
-    operator_wallets: str = ""
+    operator_wallets: Addresses = ""
     """Wallets, with commas between, that may read `/v1/operator`; empty: there is no such path."""
     database_url: str = ""
     """Empty: SQLite in the home. PostgreSQL: `postgresql+psycopg://user@host/name`."""
@@ -121,16 +127,16 @@ class Settings(BaseSettings):
     """The block that the escrow was deployed in: events are read from here on."""
 
     passphrase_file: Path
-    """File with the passphrase of the attester's and the relayer's keystores."""
+    """File with the passphrase of the attester's and the relayers' keystores."""
 
     attester_signer: SignerUrl = ""
     """Empty: the attester's key is in the home. Else `web3signer:URL` or `clef:URL`."""
     attester_address: Address | None = None
     """The attester's address, where its key is with such a signer."""
     relayer_signer: SignerUrl = ""
-    """As `attester_signer`, of the relayer's key."""
-    relayer_address: Address | None = None
-    """The relayer's address, where its key is with such a signer."""
+    """As `attester_signer`, of the relayers' keys."""
+    relayer_address: Addresses = ""
+    """The relayer's address, where its key is with such a signer; several with commas between."""
 
     confirmations: int = Field(2, ge=0, le=1000)
     """Blocks on top of a block before its events count."""
@@ -160,14 +166,16 @@ class Settings(BaseSettings):
     """How long a new GPU is on the market before its machine is heard for the first time."""
     batch_size: int = Field(200, ge=1, le=500)
     """Most bookings that one transaction settles."""
+    batch_seconds: int = Field(0, ge=0, le=3600)
+    """How long after a booking's end its payout may wait for others to share its transaction."""
     signature_seconds: int = Field(300, ge=10)
     """How old, or how far ahead of the clock, a signed request may be."""
     maximum_fee_gwei: int = Field(500, ge=1)
-    """Ceiling of what the relayer pays for a unit of gas."""
+    """Ceiling of what a relayer pays for a unit of gas."""
     relay_budget_gwei_per_day: int = Field(10_000_000, ge=0, le=10**15)
-    """What the relayer pays in 24 hours to fund bookings of buyers without gas; 0 for none."""
+    """What relayers pay in 24 hours to fund bookings of buyers without gas; 0 for none."""
     relay_maximum_fee_gwei: int = Field(50, ge=1)
-    """Ceiling of what it pays for a unit of gas to fund one."""
+    """Ceiling of what they pay for a unit of gas to fund one."""
     settle_gas: int = Field(SETTLE_GAS, ge=0, le=10**7)
     """Gas that a fee must cover: of settling one booking; 0 to take bookings of any size."""
     coin_price: CoinPrice = ""
@@ -213,10 +221,10 @@ class Settings(BaseSettings):
     def _is_an_audience(cls, text: str) -> str:
         return Audience.of(text).uri if text else text
 
-    @field_validator("operator_wallets")
-    @classmethod
-    def _are_addresses(cls, text: str) -> str:
-        return ",".join(parse_address(wallet) for wallet in parts(text))
+    @property
+    def relayer_addresses(self) -> list[str]:
+        """Of those whose keys an external signer has; the first one is preferred."""
+        return parts(self.relayer_address)
 
     @property
     def operators(self) -> frozenset[str]:

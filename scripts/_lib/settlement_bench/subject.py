@@ -15,7 +15,7 @@ from aitbc_coordinator.database import Database, chunks
 from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.models import LIVE_STATES, Booking, BookingState, RelayTransaction
-from aitbc_coordinator.settlement.relayer import Relayer
+from aitbc_coordinator.settlement.relayers import Relayers
 from aitbc_coordinator.settlement.settler import Settler
 from local_market import LocalMarketError
 from market_bench.databases import Kind
@@ -63,8 +63,8 @@ class Subject:
             Attester(Signer(chain.attester), market),
             now=lambda: chain.now,
         )
-        relayer = Relayer(self._context, chain.escrow, chain.account())
-        self._settler = Settler(self._context, chain.escrow, relayer)
+        relayers = Relayers(self._context, chain.escrow, [chain.account()])
+        self._settler = Settler(self._context, chain.escrow, relayers)
         self._follower = Follower(self._database, chain.escrow, settings)
         self.facts = Facts(domain, PROVIDERS)
         self.statements = 0

@@ -113,7 +113,7 @@ def test_without_coin_nothing_is_signed(tmp_path: Path, node: Node) -> None:
     poor = Operator(tmp_path / "home")
     poor.give_keys()
     said = poor.refused_here("init", "--rpc", node.rpc_url, *NATIVE)
-    address = json.loads(poor.run_here("init", "--json").stdout)["relayer"]
+    address = json.loads(poor.run_here("init", "--json").stdout)["relayers"][0]
     assert f"the relayer {address} has 0 of the coin of chain {node.chain_id}" in said
     assert "send it coin for gas, and run the same command again" in said
     assert not (poor.home / FILE).exists()

@@ -46,7 +46,7 @@ def findings(operator: Operator, code: int = 0, **settings: str) -> dict[str, di
 
 
 def relayer_of(operator: Operator) -> str:
-    return str(json.loads(operator.run_here("init", "--json").stdout)["relayer"])
+    return str(json.loads(operator.run_here("init", "--json").stdout)["relayers"][0])
 
 
 def test_a_healthy_coordinator_that_counts(operator: Operator, node: Node, token: str) -> None:

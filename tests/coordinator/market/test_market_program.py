@@ -89,7 +89,7 @@ def test_init_makes_keys_for_their_owner_alone_and_says_what_comes_next(
     assert passphrase not in done.stdout + done.stderr
     keys = operator.init()
     assert Web3.is_checksum_address(keys["attester"])
-    assert keys["attester"] != keys["relayer"]
+    assert keys["attester"] not in keys["relayers"]
     assert keys["attester"] in done.stdout
     assert keys["config"] is None
 
@@ -100,7 +100,7 @@ def test_init_goes_on_where_it_stopped(operator: Operator) -> None:
     (operator.home / "keys" / "relayer.json").unlink()
     again = operator.init("--set", "market_name=mine")
     assert again["attester"] == keys["attester"]
-    assert again["relayer"] != keys["relayer"]
+    assert again["relayers"] != keys["relayers"]
     config = (operator.home / "config.toml").read_text()
     assert "quote_seconds = 7" in config
     assert 'market_name = "mine"' in config

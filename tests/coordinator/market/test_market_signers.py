@@ -65,9 +65,9 @@ def test_keys_elsewhere_are_not_made_and_their_signers_deploy(
     settings = named(attester, "attester") | named(relayer_signer, "relayer")
     given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     found = init(newcomer, node, *NATIVE, *given)
-    assert (found["attester"], found["relayer"]) == (
+    assert (found["attester"], found["relayers"]) == (
         settings["attester_address"],
-        settings["relayer_address"],
+        [settings["relayer_address"]],
     )
     assert keys_of(newcomer) == set()
     assert nonce_of(node, relayer_signer.accounts[0]) == 1

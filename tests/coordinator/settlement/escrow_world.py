@@ -33,10 +33,11 @@ from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement import models, outbox, repository
+from aitbc_coordinator.settlement.carrier import Carrier
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.fundings import Fundings
 from aitbc_coordinator.settlement.models import AttestationKind
-from aitbc_coordinator.settlement.relayer import Relayer
+from aitbc_coordinator.settlement.relayers import Relayers
 from aitbc_coordinator.settlement.settler import Settler
 from deploying import deploy
 
@@ -182,6 +183,7 @@ class World:
     arbiter: Wallet
     salts: Iterator[int]
     started_with: dict[str, int]
+    more_relayers: list[Any] = field(default_factory=list)
 
     @cached_property
     def gpu_id(self) -> str:
@@ -355,7 +357,7 @@ def open_world(
     relayer = Account.create()
     for address in (provider.address, buyer.address, chain.arbiter.address, relayer.address):
         node.give_coin(address)
-    fundings = Fundings(context, escrow, Relayer(context, escrow, relayer))
+    fundings = Fundings(context, escrow, Relayers(context, escrow, [relayer]))
     app = create_app(context, checks=dict, alerts=list, fundings=fundings)
     with TestClient(app) as client:
         made = World(
@@ -383,8 +385,9 @@ class Coordinator:
         self._world = world
         context, escrow = world.context, world.escrow
         self.follower = Follower(context.database, escrow, context.settings)
-        self.relayer = Relayer(context, escrow, world.relayer_account)
-        self.settler = Settler(context, escrow, self.relayer)
+        self.carrier = Carrier(context, escrow)
+        self.relayers = Relayers(context, escrow, [world.relayer_account, *world.more_relayers])
+        self.settler = Settler(context, escrow, self.relayers)
 
     def follow(self, *, confirm: bool = True) -> None:
         """Follow the chain to its end; with `confirm`, all that was mined so far."""

@@ -86,8 +86,8 @@ class Bookings:
         return terms
 
     def attest(self, terms: Terms, *, batch: str | None = None) -> None:
+        attestations.attest(self.context, [self.id_of(terms)])
         with self.context.database.session() as session:
-            attestations.attest(self.context, session, [self.id_of(terms)])
             found = outbox.attestations(session, [self.id_of(terms)])[self.id_of(terms)]
             found.batch_id = batch
 

@@ -158,7 +158,7 @@ def test_the_settler_waits_for_a_node_that_has_seen_what_was_followed(
     first, _ = pair
     first.fault = Fault.BEHIND
     escrow = Escrow(Web3(Nodes([first.url], 31_337)), world.escrow.domain, "NativeEscrow")
-    settler = Settler(world.context, escrow, coordinator.relayer)
+    settler = Settler(world.context, escrow, coordinator.relayers)
     with pytest.raises(Unsuited, match="was followed already"):
         nodes.consistently(escrow.web3, settler.step)
 

@@ -19,12 +19,13 @@ from aitbc.protocol.states import EscrowState
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.errors import Conflict
 from aitbc_coordinator.serve import describe_market
-from aitbc_coordinator.settlement import funding_rows, outbox, relayer, repository
-from aitbc_coordinator.settlement.fundings import DAY_SECONDS, FUNDINGS_IN_FLIGHT, Fundings
+from aitbc_coordinator.settlement import funding_rows, outbox, relayers, repository, transactions
+from aitbc_coordinator.settlement.fundings import DAY_SECONDS, PLACES_FOR_PAYOUTS, Fundings
 from aitbc_coordinator.settlement.models import Funding, RelayState, RelayTransaction
-from aitbc_coordinator.settlement.relayer import Relayer
+from aitbc_coordinator.settlement.relayers import MAX_IN_FLIGHT, Relayers
 
 GWEI = 10**9
+FUNDINGS_IN_FLIGHT = MAX_IN_FLIGHT - PLACES_FOR_PAYOUTS
 
 
 def signed(
@@ -74,7 +75,7 @@ def desk(world: World, **settings: Any) -> Fundings:
     """The part that takes fundings, with other settings."""
     changed = world.context.settings.model_copy(update=settings)
     context = replace(world.context, settings=changed)
-    return Fundings(context, world.escrow, Relayer(context, world.escrow, world.relayer_account))
+    return Fundings(context, world.escrow, Relayers(context, world.escrow, [world.relayer_account]))
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_off_is_off(token_world: World) -> None:
     closed = world.context.market.model_copy(update={"relays": (PayBy.PERMIT2,)})
     context = replace(world.context, market=closed)
     fundings = Fundings(
-        context, world.escrow, Relayer(context, world.escrow, world.relayer_account)
+        context, world.escrow, Relayers(context, world.escrow, [world.relayer_account])
     )
     with pytest.raises(Conflict, match="sends no payments by authorization") as caught:
         fundings.accept(request)
@@ -297,8 +298,8 @@ def test_a_raised_fee_counts(token_world: World) -> None:
     before = row(world, terms).cost_gwei
     (sent,) = world.transactions()
     world.node.call("anvil_dropTransaction", sent.tx_hash)
-    world.node.mine(relayer.STUCK_AFTER_BLOCKS)
-    world.restart().relayer.bump()
+    world.node.mine(relayers.STUCK_AFTER_BLOCKS)
+    world.restart().relayers.bump()
     assert row(world, terms).cost_gwei * 8 >= before * 9
 
 
@@ -392,7 +393,7 @@ def test_a_payment_in_a_lost_transaction_is_sent_again(
     (lost,) = world.transactions()
     world.node.call("anvil_dropTransaction", lost.tx_hash)
     with world.context.database.session() as session:
-        outbox.give_up(session, lost)
+        transactions.give_up(session, lost)
     world.node.call("evm_setAutomine", True)
     world.restart().settle()
     assert state(world, terms) is EscrowState.OPEN

@@ -262,11 +262,10 @@ def test_bookings_that_take_no_heartbeats(served: Served) -> None:
 def test_an_attested_booking_takes_no_more_heartbeats(served: Served) -> None:
     served.grant()
     assert served.beat().status_code == 200
-    with served.context.database.session() as session:
-        attestations.attest(served.context, session, [served.id])
+    attestations.attest(served.context, [served.id])
     check_refused(served.beat(sequence=2), 409, "booking-closed")
-    with served.context.database.session() as session:
-        attestations.attest(served.context, session, [served.id])
+    attestations.attest(served.context, [served.id])
+    with served.context.database.read() as session:
         found = outbox.find_attestation(session, served.id)
     assert found is not None
     assert found.used_seconds == 10
@@ -278,8 +277,7 @@ def test_the_last_heartbeat_is_answered_again_when_its_booking_is_over(served: S
     last = served.signed(sequence=1)
     answer = served.post("/heartbeats", last)
     assert answer.json()["receipt"] is not None
-    with served.context.database.session() as session:
-        attestations.attest(served.context, session, [served.id])
+    attestations.attest(served.context, [served.id])
     assert served.post("/heartbeats", last).json() == answer.json()
     served.apply(
         Cancelled,
@@ -307,8 +305,7 @@ def test_the_running_meter_agrees_with_the_evidence(served: Served, seed: int) -
     receipts = [answer.receipt.receipt.earned for answer in answers if answer.receipt]
     assert len(answers) > 5
     assert receipts == sorted(receipts)
-    with served.context.database.session() as session:
-        attestations.attest(served.context, session, [served.id])
+    attestations.attest(served.context, [served.id])
     evidence = served.client.get(f"/v1/bookings/{served.id}/evidence").json()
     assert evidence["used_seconds"] == answers[-1].used_seconds
     heartbeats = [SignedHeartbeat.model_validate(item) for item in evidence["heartbeats"]]

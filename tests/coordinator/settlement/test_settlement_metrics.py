@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from escrow_world import COIN, Coordinator, World
+from eth_account import Account
 from scraping import free_port, scrape
-from settling import due_booking, finish
+from settling import due_booking, finish, persist_only
 from sqlalchemy import text
 
 from aitbc.errors import AitbcError
@@ -20,14 +21,23 @@ from aitbc_coordinator.settlement import outbox
 from aitbc_coordinator.settlement.watch import Watch
 
 ROOT = Path(__file__).resolve().parents[3]
+TROUBLED = "0x" + "7e" * 20
 PARTS = {"node": "ok", "follower": "ok", "settler": "the relayer has too little coin"}
 
 
 @pytest.fixture
 def port(world: World) -> Iterator[int]:
     """Where the metrics of a coordinator are served whose settler fails."""
-    relayer = world.relayer_account.address
-    watch = Watch(world.context, world.escrow, relayer, lambda: PARTS, lambda: True)
+    relayers = [world.relayer_account.address]
+    troubled = {TROUBLED}
+    watch = Watch(
+        world.context,
+        world.escrow,
+        relayers,
+        checks=lambda: PARTS,
+        leads=lambda: True,
+        troubled=lambda: troubled,
+    )
     world.context.metrics.registry.register(watch)
     port = free_port()
     with metrics.served(world.context.metrics, "127.0.0.1", port):
@@ -46,7 +56,7 @@ def test_a_payout_is_seen_from_the_outbox_to_its_gas(world: World, port: int) ->
     assert waiting["aitbc_settle_latency_seconds_count",] == 0
 
     finish(world)
-    world.restart().relayer.observe()
+    world.restart().carrier.observe()
     paid = scrape(port)
     assert (paid["aitbc_outbox_bookings",], paid["aitbc_outbox_age_seconds",]) == (0, 0)
     [transaction] = world.transactions()
@@ -76,8 +86,26 @@ def test_the_relayers_coin_is_counted_in_settlements(
     with world.context.database.read() as session:
         price = gas_price(session)
     seen = scrape(port)
-    assert seen["aitbc_relayer_balance",] == 0.25
-    assert seen["aitbc_relayer_settlements",] == COIN // 4 // (price * SETTLE_GAS)
+    relayer = world.relayer_account.address
+    assert seen["aitbc_relayer_balance", relayer] == 0.25
+    assert seen["aitbc_relayer_settlements", relayer] == COIN // 4 // (price * SETTLE_GAS)
+
+
+def test_each_relayer_is_told_apart(world: World, port: int) -> None:
+    own = world.relayer_account.address
+    seen = scrape(port)
+    passed_over = "aitbc_relayer_passed_over"
+    assert (seen[passed_over, own], seen[passed_over, TROUBLED]) == (0, 1)
+    assert seen["aitbc_relayer_in_flight", own] == 0
+    due_booking(world)
+    other = Account.create()
+    world.relayer_account = other
+    world.node.give_coin(str(other.address))
+    persist_only(world)
+    seen = scrape(port)
+    # Also of one whose key is not here.
+    assert seen["aitbc_relayer_in_flight", other.address] == 1
+    assert seen["aitbc_relayer_in_flight", own] == 0
 
 
 def test_bookings_that_need_a_person_are_counted(world: World, port: int) -> None:
@@ -109,7 +137,7 @@ def test_what_fails_is_left_out_and_said(world: World, port: int) -> None:
     finally:
         provider.endpoint_uri = right
     assert (seen["aitbc_up", "node"], seen["aitbc_up", "database"]) == (0, 1)
-    assert ("aitbc_relayer_balance",) not in seen
+    assert ("aitbc_relayer_balance", world.relayer_account.address) not in seen
     assert ("aitbc_outbox_bookings",) in seen
 
     with world.context.database.engine.begin() as connection:
@@ -142,7 +170,7 @@ def rules() -> list[dict[str, Any]]:
 def test_rules_use_what_is_served(world: World, port: int) -> None:
     served = {name for name, *_labels in scrape(port)} | {"up"}
     for rule in rules():
-        used = re.match(r"(?:sum\()?(\w+)", rule["expr"])
+        used = re.search(r"\b(aitbc_\w+|up)\b", rule["expr"])
         assert used is not None
         assert used[1] in served, rule["alert"]
 

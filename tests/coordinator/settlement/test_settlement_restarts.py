@@ -7,7 +7,7 @@ from escrow_world import HEARTBEAT_SECONDS, Coordinator, World, broadcast_raw
 from settling import attestations, check_settled_once, due_booking, finish, persist_only
 
 from aitbc_coordinator.settlement import attestations as attesting
-from aitbc_coordinator.settlement import outbox, repository
+from aitbc_coordinator.settlement import repository, transactions
 from aitbc_coordinator.settlement.models import RelayState
 
 
@@ -32,14 +32,14 @@ def broadcast_without_recording(world: World) -> None:
 
 def broadcast_and_record(world: World) -> None:
     persist_only(world)
-    world.restart().relayer.broadcast()
+    world.restart().carrier.broadcast()
     assert [row.state for row in world.transactions()] == [RelayState.SENT]
 
 
 def observe_unconfirmed(world: World) -> None:
     broadcast_and_record(world)
     world.node.drain()
-    world.restart().relayer.observe()
+    world.restart().carrier.observe()
     assert [row.state for row in world.transactions()] == [RelayState.MINED]
 
 
@@ -51,7 +51,7 @@ def follow_without_observing(world: World) -> None:
 
 def observe_without_reconciling(world: World) -> None:
     follow_without_observing(world)
-    world.restart().relayer.observe()
+    world.restart().carrier.observe()
     assert [row.state for row in world.transactions()] == [RelayState.FINAL]
     assert not any(row.settled for row in attestations(world))
 
@@ -87,9 +87,10 @@ def test_every_step_can_be_repeated(world: World) -> None:
         for step in ("attest", "reconcile", "settle"):
             getattr(world.restart().settler, step)()
             getattr(world.restart().settler, step)()
-        for step in ("observe", "broadcast", "bump"):
-            getattr(world.restart().relayer, step)()
-            getattr(world.restart().relayer, step)()
+        for step in ("observe", "broadcast"):
+            getattr(world.restart().carrier, step)()
+            getattr(world.restart().carrier, step)()
+        world.restart().relayers.bump()
         world.node.drain()
         world.restart().follow()
     world.restart().settler.step()
@@ -104,8 +105,9 @@ def test_two_settlers_on_one_database_give_each_nonce_one_owner(world: World) ->
     other.settler.attest()
     one.settler.settle()
     other.settler.settle()
+    sender = world.relayer_account.address
     with world.context.database.read() as session:
-        assert outbox.free_nonce(session, one.relayer.address, 0) == (1, 0)
+        assert transactions.free_nonce(session, sender, 0) == (1, 0)
     finish(world)
     check_settled_once(world, terms)
     assert len(world.transactions()) == 1
@@ -165,6 +167,5 @@ def test_what_is_closed_is_not_attested(world: World, coordinator: Coordinator) 
     world.fund(terms)
     world.cancel(terms, by=world.provider)
     coordinator.follow()
-    with world.context.database.session() as session:
-        attesting.attest(world.context, session, world.id_of(terms))
+    attesting.attest(world.context, [world.id_of(terms)])
     assert attestations(world) == []

@@ -287,9 +287,9 @@ def run_all(workers: Workers) -> None:
 def test_whoever_leads_posts_and_says_what_fails(world: World) -> None:
     world.fund(world.quote())
     world.node.mine(world.context.settings.confirmations)
-    leader = Workers(world.context, world.escrow, world.relayer_account)
+    leader = Workers(world.context, world.escrow, [world.relayer_account])
     replica = replace(world.context, database=Database(world.context.database.url))
-    stands_by = Workers(replica, world.escrow, world.relayer_account)
+    stands_by = Workers(replica, world.escrow, [world.relayer_account])
     leader._follow.run_once()
     run_all(stands_by)
     assert [row.attempts for row in rows(world)] == [0]
@@ -318,4 +318,4 @@ def test_doctor_looks_at_the_secret(world: World) -> None:
     path.write_text("whsec_changeme")
     assert found()[0] == "failed"
     with pytest.raises(InvalidInput, match="the webhook's secret"):
-        Workers(world.context, world.escrow, world.relayer_account)
+        Workers(world.context, world.escrow, [world.relayer_account])

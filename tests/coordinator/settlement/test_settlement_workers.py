@@ -48,7 +48,7 @@ def entries(log: StringIO) -> list[dict[str, object]]:
 
 def test_the_threads_take_a_booking_from_funding_to_payout(world: World) -> None:
     terms = world.quote()
-    running = Workers(world.context, world.escrow, world.relayer_account)
+    running = Workers(world.context, world.escrow, [world.relayer_account])
     running.start()
     try:
         world.fund(terms)
@@ -75,7 +75,7 @@ def test_a_node_that_is_down_is_named_without_the_key_in_its_url(
     secret = "v3rys3cr3t"
     web3 = Web3(Nodes([f"http://127.0.0.1:1/{secret}"], 31_337))
     escrow = Escrow(web3, world.escrow.domain, "NativeEscrow")
-    made = Workers(world.context, escrow, world.relayer_account)
+    made = Workers(world.context, escrow, [world.relayer_account])
     assert set(made.checks().values()) == {"its first pass is under way"}
     assert made._follow.run_once() is False
     assert made._settle.run_once() is False
@@ -105,7 +105,7 @@ def test_a_node_that_is_down_is_named_without_the_key_in_its_url(
 def test_a_clock_that_is_not_the_chains_is_said(
     world: World, off_by: int, words: str | None
 ) -> None:
-    made = Workers(world.context, world.escrow, world.relayer_account)
+    made = Workers(world.context, world.escrow, [world.relayer_account])
     world.node.clock.now += off_by
     made._clock.run_once()
     said = made.checks()["clock"]
@@ -115,7 +115,7 @@ def test_a_clock_that_is_not_the_chains_is_said(
 def test_a_chain_that_mines_on_demand_has_blocks_of_any_age(world: World) -> None:
     settings = world.context.settings.model_copy(update={"oldest_head_seconds": 0})
     context = replace(world.context, settings=settings)
-    made = Workers(context, world.escrow, world.relayer_account)
+    made = Workers(context, world.escrow, [world.relayer_account])
     world.node.clock.now += 10_000
     made._clock.run_once()
     assert made.checks()["clock"] == "ok"
@@ -179,7 +179,7 @@ def test_bookings_that_need_a_person_are_alerts_and_logged_once(
     world.fund(terms)
     world.node.mine(at=terms.ends_at + world.context.market.claim_window)
     world.restart().follow()
-    made = Workers(world.context, world.escrow, world.relayer_account)
+    made = Workers(world.context, world.escrow, [world.relayer_account])
     assert made.alerts() == []
     stuck = ["b-1"]
     monkeypatch.setattr(made._settler, "stuck", lambda: stuck)
@@ -208,9 +208,9 @@ def test_what_another_coordinator_does_is_left_to_it(world: World) -> None:
     terms = world.quote()
     world.fund(terms)
     world.node.mine(2)
-    leader = Workers(world.context, world.escrow, world.relayer_account)
+    leader = Workers(world.context, world.escrow, [world.relayer_account])
     replica = replace(world.context, database=Database(world.context.database.url))
-    stands_by = Workers(replica, world.escrow, world.relayer_account)
+    stands_by = Workers(replica, world.escrow, [world.relayer_account])
     leader._market.run_once()
     for worker in stands_by._workers:
         worker.run_once()

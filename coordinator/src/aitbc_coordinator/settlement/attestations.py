@@ -1,7 +1,8 @@
 """Ends bookings: meters what was delivered, attests it, and puts that in the outbox."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from sqlmodel import Session
 
@@ -10,7 +11,7 @@ from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGran
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.fault_points import FaultPoint, reach
-from aitbc_coordinator.settlement import heartbeats, outbox, repository
+from aitbc_coordinator.settlement import heartbeats, models, outbox, repository
 from aitbc_coordinator.settlement.models import AttestationKind, Booking, BookingState
 from aitbc_coordinator.settlement.repository import Signed
 
@@ -33,44 +34,96 @@ def due(context: Context, session: Session) -> Sequence[str]:
     )
 
 
-def attest(context: Context, session: Session, booking_ids: Iterable[str]) -> list[str]:
+def attest(context: Context, booking_ids: Iterable[str]) -> list[str]:
     """Write the completions of due bookings, or the final receipts of disputed ones.
 
-    Each is made once, with its evidence. Returns the ids of those for which one was made.
+    Each is made once, with its evidence, and signed before the database's transaction: a booking
+    that has changed meanwhile is left to the next pass. Returns the ids of those for which one was
+    written. Raises SignerError.
     """
-    due = _unattested(session, sorted(booking_ids))
-    ids = [booking.id for booking in due]
+    with context.database.read() as session:
+        metered = _meter(session, sorted(booking_ids))
+    signed = [_sign(context, *each) for each in metered]
+    return context.database.transact(partial(_write, signed=signed)) if signed else []
+
+
+class _Metered(NamedTuple):
+    """A booking as it was read, and what was delivered of it."""
+
+    booking: Booking
+    evidence: Evidence
+    receipt: models.Receipt | None
+
+
+class _Signed(NamedTuple):
+    """What the attester says of a booking in the end."""
+
+    booking: Booking
+    last_sequence: int | None
+    """Of the heartbeats that it rests on."""
+    attestation: Mapping[str, Any]
+    receipt: models.Receipt | None
+    """A new one that goes with it."""
+
+
+def _meter(session: Session, booking_ids: Sequence[str]) -> list[_Metered]:
+    bookings = [
+        booking
+        for booking in repository.bookings(session, booking_ids)
+        if booking.state != BookingState.CLOSED
+    ]
+    ids = [booking.id for booking in bookings]
     proofs = _Proofs(session, ids)
     receipts = repository.receipts(session, ids)
-    made = []
-    for booking in due:
-        evidence = proofs.meter(booking)
-        made.append(_attestation(context, booking, evidence))
-        if evidence.earned or booking.attested_by is AttestationKind.CLAIM:
-            heartbeats.issue_receipt(
-                context,
-                session,
-                booking,
-                receipts.get(booking.id),
-                used_seconds=evidence.used_seconds,
-                earned=evidence.earned,
-            )
-    session.flush()
-    outbox.add_attestations(session, made)
-    reach(FaultPoint.ATTESTATION_WRITING)
-    return ids
-
-
-def _unattested(session: Session, booking_ids: Sequence[str]) -> list[Booking]:
-    """Those of some bookings that are to be attested; nobody else meters them meanwhile."""
-    bookings = repository.lock_bookings(session, booking_ids)
-    attested = outbox.attested(session, booking_ids)
     return [
-        booking
-        for booking in bookings
-        if booking.state != BookingState.CLOSED
-        and (booking.id, booking.attested_by) not in attested
+        _Metered(booking, proofs.meter(booking), receipts.get(booking.id)) for booking in bookings
     ]
+
+
+def _sign(
+    context: Context, booking: Booking, evidence: Evidence, receipt: models.Receipt | None
+) -> _Signed:
+    if evidence.earned or booking.attested_by is AttestationKind.CLAIM:
+        receipt = heartbeats.issue_receipt(
+            context,
+            booking,
+            receipt,
+            used_seconds=evidence.used_seconds,
+            earned=evidence.earned,
+        )
+    else:
+        receipt = None
+    served = evidence.heartbeats
+    last_sequence = served[-1].heartbeat.sequence if served else None
+    return _Signed(booking, last_sequence, _attestation(context, booking, evidence), receipt)
+
+
+def _write(session: Session, signed: Sequence[_Signed]) -> list[str]:
+    """Write what is still as it was when it was signed."""
+    ids = [each.booking.id for each in signed]
+    # Nobody meters them from here on.
+    now = {booking.id: booking for booking in repository.lock_bookings(session, ids)}
+    attested = outbox.attested(session, ids)
+    last = repository.last_sequences(session, ids)
+    kept = [
+        each
+        for each in signed
+        if each.booking.id in now
+        and _same(each.booking, now[each.booking.id])
+        and (each.booking.id, each.booking.attested_by) not in attested
+        and last.get(each.booking.id) == each.last_sequence
+    ]
+    repository.save_receipts(session, [each.receipt for each in kept if each.receipt])
+    outbox.add_attestations(session, [each.attestation for each in kept])
+    reach(FaultPoint.ATTESTATION_WRITING)
+    return [each.booking.id for each in kept]
+
+
+def _same(signed: Booking, now: Booking) -> bool:
+    """Whether a booking still is what it was signed as; its terms never change."""
+    return all(
+        getattr(signed, name) == getattr(now, name) for name in ("state", "disputed_at", "refused")
+    )
 
 
 def _attestation(context: Context, booking: Booking, evidence: Evidence) -> Mapping[str, Any]:
@@ -95,8 +148,9 @@ class _Proofs:
     """What was kept of some bookings' delivery, read at once."""
 
     def __init__(self, session: Session, booking_ids: Sequence[str]) -> None:
-        self._grants = repository.grants_used(session, booking_ids)
+        # In this order: there is a grant of every heartbeat, also where one comes in between.
         self._served = repository.heartbeats(session, booking_ids)
+        self._grants = repository.grants_used(session, booking_ids)
         self._read: dict[Signed, SignedSessionGrant] = {}
         """A provider's machines serve many bookings under one grant."""
 

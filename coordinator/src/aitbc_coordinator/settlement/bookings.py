@@ -12,7 +12,13 @@ from aitbc.protocol.metering import Evidence
 from aitbc.protocol.states import BookingStatus
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.errors import Conflict, Missing
-from aitbc_coordinator.settlement import heartbeats, outbox, repository, searches
+from aitbc_coordinator.settlement import (
+    heartbeats,
+    outbox,
+    repository,
+    searches,
+    transactions,
+)
 from aitbc_coordinator.settlement.filters import BookingQuery, Place
 from aitbc_coordinator.settlement.models import (
     Attestation,
@@ -66,7 +72,7 @@ def views(context: Context, session: Session, rows: Sequence[Booking]) -> list[w
     attested = outbox.attestations(session, ids)
     receipts = repository.receipts(session, ids)
     batches = [found.batch_id for found in attested.values() if found.batch_id is not None]
-    relayed = outbox.newest_transactions(session, batches)
+    relayed = transactions.newest(session, batches)
     references = defaultdict(list)
     for event in repository.events_of(session, ids):
         if event.booking_id is not None:

@@ -1,4 +1,4 @@
-"""SQL of the fundings that buyers signed and the relayer carries. Nothing here commits."""
+"""SQL of the fundings that buyers signed and relayers carry. Nothing here commits."""
 
 from collections.abc import Sequence
 
@@ -44,12 +44,14 @@ def cost_since(session: Session, since: int, now: int, *, other_than: str) -> in
     return int(session.exec(query).one())
 
 
-def take(session: Session, booking_id: str, batch_id: str, cost_gwei: int) -> None:
-    session.exec(
+def take(session: Session, booking_id: str, batch_id: str, cost_gwei: int) -> bool:
+    """Give a funding to a batch. Returns whether it was free."""
+    taken = session.exec(
         update(Funding)
-        .where(col(Funding.booking_id) == booking_id)
+        .where(col(Funding.booking_id) == booking_id, col(Funding.batch_id).is_(None))
         .values(batch_id=batch_id, cost_gwei=cost_gwei)
     )
+    return taken.rowcount == 1
 
 
 def charge(session: Session, batch_id: str, cost_gwei: int) -> None:

@@ -1,4 +1,4 @@
-"""Fundings that buyers signed, and the relayer sends at the operator's expense.
+"""Fundings that buyers signed, and relayers send at the operator's expense.
 
 What is accepted is a row, checked and priced; the settler's pass puts it into a transaction when
 payouts leave room. A relayer can delay or drop a funding, and alter nothing of it.
@@ -24,14 +24,15 @@ from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised, U
 from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import reservations
 from aitbc_coordinator.settlement import funding_rows, repository
+from aitbc_coordinator.settlement.calls import GWEI, Call
 from aitbc_coordinator.settlement.models import Funding
-from aitbc_coordinator.settlement.relayer import GWEI, MAX_IN_FLIGHT, Call, Relayer
+from aitbc_coordinator.settlement.relayers import Relayers
 
 DAY_SECONDS = 86_400
 MAX_GAS = 500_000
 """A buyer's contract may make its signature dear to check: not at the operator's expense."""
-FUNDINGS_IN_FLIGHT = MAX_IN_FLIGHT - 1
-"""One place is left to payouts, whatever buyers ask for."""
+PLACES_FOR_PAYOUTS = 1
+"""Among the transactions under way, whatever buyers ask for."""
 PER_PASS = 20
 
 OWN_TRANSACTION = "pay with a transaction of your own: aitbc marketplace book --no-relay"
@@ -40,14 +41,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Fundings:
-    """Takes fundings from buyers, and gives them to the relayer."""
+    """Takes fundings from buyers, and gives them to the relayers."""
 
-    def __init__(self, context: Context, escrow: Escrow, relayer: Relayer) -> None:
+    def __init__(self, context: Context, escrow: Escrow, relayers: Relayers) -> None:
         self._context = context
         self._database = context.database
         self._escrow = escrow
-        self._relayer = relayer
-        self._payer = Web3.to_checksum_address(relayer.address)
+        self._relayers = relayers
         self._ceiling = context.settings.relay_maximum_fee_gwei * GWEI
 
     def accept(self, request: wire.FundingRequest) -> wire.AcceptedFunding:
@@ -98,7 +98,7 @@ class Fundings:
         return answer
 
     def send(self) -> bool:
-        """Persist signed transactions for what waits; `Relayer.broadcast` sends them.
+        """Persist signed transactions for what waits; `Carrier.broadcast` sends them.
 
         What would fail is left out, and costs nobody else their turn. Returns whether there is
         something to broadcast.
@@ -107,7 +107,7 @@ class Fundings:
             found = funding_rows.waiting(session, self._context.now(), PER_PASS)
         any_sent = False
         for funding in found:
-            if self._relayer.in_flight() >= FUNDINGS_IN_FLIGHT:
+            if self._relayers.room() <= PLACES_FOR_PAYOUTS:
                 break
             any_sent |= self._enqueue(funding)
         return any_sent
@@ -120,7 +120,7 @@ class Fundings:
     def _enqueue(self, funding: Funding) -> bool:
         request = wire.FundingRequest.model_validate_json(funding.request)
         try:
-            call = self._relayer.prepare(self._calldata(request), self._ceiling)
+            call = self._relayers.prepare(self._calldata(request), self._ceiling)
         except (ContractLogicError, Web3RPCError) as error:
             _log.warning("funding would fail", booking=funding.booking_id, reason=str(error))
             call = None
@@ -131,20 +131,25 @@ class Fundings:
             with self._database.session() as session:
                 funding_rows.count_attempt(session, funding.booking_id)
             return False
+        if not self._has_budget(funding.booking_id, call):
+            return False
+        signed = self._relayers.sign(call)
+        if signed is None:
+            return False
 
-        def work(session: Session) -> bool:
+        def take(session: Session) -> bool:
             repository.lock_cursor(session)
-            if not self._is_within_budget(session, funding.booking_id, call, self._context.now()):
-                return False
-            batch_id = self._relayer.enqueue(session, call)
-            funding_rows.take(session, funding.booking_id, batch_id, call.cost_gwei)
+            now, booking_id = self._context.now(), funding.booking_id
+            taken = self._is_within_budget(session, booking_id, call, now) and funding_rows.take(
+                session, booking_id, signed.batch_id, call.cost_gwei
+            )
             reach(FaultPoint.RELAY_WRITING)
-            return True
+            return taken
 
-        taken = self._database.transact(work)
-        if taken:
+        persisted = self._relayers.persist(signed, take)
+        if persisted:
             reach(FaultPoint.RELAY_WRITTEN)
-        return taken
+        return persisted
 
     def _is_known(self, session: Session, booking_id: str, request: wire.FundingRequest) -> bool:
         """Whether this very request was accepted before. Raises Conflict for another one."""
@@ -173,10 +178,12 @@ class Fundings:
         with _node():
             self._require_signer(request)
             call = self._simulate(self._calldata(request))
-            coin = int(self._escrow.web3.eth.get_balance(self._payer))
-        if coin < call.gas * call.fees.max_fee:
+            is_payable = self._relayers.can_pay(call)
+        if not is_payable:
             raise Conflict(
-                "relay-budget", "this coordinator's relayer is out of coin", hint=OWN_TRANSACTION
+                "relay-budget",
+                "this coordinator's relayers are out of coin",
+                hint=OWN_TRANSACTION,
             )
         return call
 
@@ -186,7 +193,7 @@ class Fundings:
 
     def _simulate(self, calldata: str) -> Call:
         try:
-            call = self._relayer.prepare(calldata, self._ceiling)
+            call = self._relayers.prepare(calldata, self._ceiling)
         except ContractLogicError as error:
             raise _would_fail(explain_revert(self._escrow.contract.abi, error)) from error
         except ChainError as error:
@@ -207,6 +214,11 @@ class Fundings:
                 f"the signature is not {buyer}'s over a payment of these terms",
                 hint="sign with that wallet, in the domain that docs/protocol.md names",
             )
+
+    def _has_budget(self, booking_id: str, call: Call) -> bool:
+        """Whether there is budget for a call just now: else it is not worth signing."""
+        with self._database.read() as session:
+            return self._is_within_budget(session, booking_id, call, self._context.now())
 
     def _is_within_budget(self, session: Session, booking_id: str, call: Call, now: int) -> bool:
         since = now - DAY_SECONDS

@@ -111,26 +111,25 @@ def signed_receipt(receipt: models.Receipt) -> SignedReceipt:
 
 def issue_receipt(
     context: Context,
-    session: Session,
     booking: Booking,
     known: models.Receipt | None,
     *,
     used_seconds: int,
     earned: int,
-) -> None:
-    """Keep a booking's meter, with a new receipt if more was earned than by the one that is known.
+) -> models.Receipt:
+    """A booking's meter, with a new receipt if more was earned than by the one that is known.
 
-    After a dispute also if it was less: the escrow refuses a receipt for time after it. It is
-    written with the session's next flush.
+    After a dispute also if it was less: the escrow refuses a receipt for time after it. It is the
+    known one, changed, where there is one, and is still to be written.
     """
     if known is None:
         known = models.Receipt(booking_id=booking.id, used_seconds=0, earned=0, signature="")
-        session.add(known)
     known.used_seconds = used_seconds
     is_lower = earned < known.earned and booking.disputed_at is not None
     if not known.signature or earned > known.earned or is_lower:
         known.earned = earned
         known.signature = context.attester.sign(Receipt(booking_id=booking.id, earned=earned))
+    return known
 
 
 def _funded_booking(session: Session, booking_id: str) -> Booking:
@@ -228,7 +227,7 @@ def _advance_meter(
         used = metering.used_seconds(served, booking.starts_at, booking.disputed_at)
     metered = metering.earned(booking.amount, used, booking.ends_at - booking.starts_at)
     payable = min(metered, clock_cap(booking.terms, now))
-    issue_receipt(context, session, booking, receipt, used_seconds=used, earned=payable)
+    session.add(issue_receipt(context, booking, receipt, used_seconds=used, earned=payable))
     session.flush()
 
 

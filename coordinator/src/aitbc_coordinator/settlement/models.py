@@ -234,7 +234,7 @@ class RelayTransaction(SQLModel, table=True):
     __tablename__ = "relay_transaction"
     __table_args__ = (
         UniqueConstraint("sender", "nonce", "bump"),
-        Index("ix_relay_transaction_live", "sender", "state", "nonce"),
+        Index("ix_relay_transaction_live", "state", "sender", "nonce"),
     )
 
     id: int | None = Field(default=None, primary_key=True)

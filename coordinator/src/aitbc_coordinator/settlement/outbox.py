@@ -1,9 +1,9 @@
-"""SQL of the outbox and of the relayer's transactions. Nothing here commits."""
+"""SQL of the outbox. Nothing here commits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, false, func, or_, update
+from sqlalchemy import Select, and_, delete, exists, false, func, or_, update
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
@@ -11,13 +11,10 @@ from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import ARBITER_WINDOW
 from aitbc_coordinator.database import chunks, insert_rows
 from aitbc_coordinator.settlement.models import (
-    LIVE_STATES,
-    PENDING_STATES,
     Attestation,
     AttestationKind,
     Booking,
     BookingState,
-    ChainEvent,
     Receipt,
     RelayState,
     RelayTransaction,
@@ -259,17 +256,20 @@ def ends_of_batch(session: Session, batch_id: str) -> Sequence[int]:
     return session.exec(query).all()
 
 
-def take(session: Session, attestation_ids: Iterable[int | None], batch_id: str) -> None:
-    """Give to a batch those attestations that are still free."""
-    session.exec(
+def take(session: Session, attestation_ids: Sequence[int], batch_id: str) -> bool:
+    """Give attestations to a batch. Returns whether all of them were free, and still count."""
+    still_counts = exists().where(ITS_ATTESTATION, _UNCLOSED)
+    taken = session.exec(
         update(Attestation)
         .where(
-            col(Attestation.id).in_(list(attestation_ids)),
+            col(Attestation.id).in_(attestation_ids),
             col(Attestation.batch_id).is_(None),
             _UNSETTLED,
+            still_counts,
         )
         .values(batch_id=batch_id)
     )
+    return taken.rowcount == len(attestation_ids)
 
 
 def count_attempt(session: Session, attestation_ids: Iterable[int | None]) -> None:
@@ -336,155 +336,10 @@ def release_spent(session: Session) -> None:
         )
 
 
-def add_transaction(session: Session, transaction: RelayTransaction) -> None:
-    session.add(transaction)
-    session.flush()
-
-
-def live_transactions(session: Session, sender: str) -> list[list[RelayTransaction]]:
-    """For each nonce with a transaction under way, all that were signed for it, by nonce."""
-    live = select(col(RelayTransaction.nonce)).where(
-        col(RelayTransaction.sender) == sender, col(RelayTransaction.state).in_(LIVE_STATES)
-    )
-    query = (
-        select(RelayTransaction)
-        .where(
-            col(RelayTransaction.sender) == sender,
-            col(RelayTransaction.nonce).in_(live),
-            col(RelayTransaction.state) != RelayState.FAILED,
-        )
-        .order_by(col(RelayTransaction.nonce), col(RelayTransaction.bump))
-    )
-    groups: dict[int, list[RelayTransaction]] = {}
-    for transaction in session.exec(query):
-        groups.setdefault(transaction.nonce, []).append(transaction)
-    return list(groups.values())
-
-
-def free_nonce(session: Session, sender: str, from_nonce: int) -> tuple[int, int]:
-    """The lowest nonce from `from_nonce` on that no transaction owns, and its next `bump`."""
-    query = (
-        select(
-            col(RelayTransaction.nonce),
-            func.max(col(RelayTransaction.bump)),
-            func.count().filter(
-                or_(
-                    col(RelayTransaction.state) != RelayState.FAILED,
-                    col(RelayTransaction.mined_block).is_not(None),
-                )
-            ),
-        )
-        .where(col(RelayTransaction.sender) == sender, col(RelayTransaction.nonce) >= from_nonce)
-        .group_by(col(RelayTransaction.nonce))
-    )
-    known = {nonce: (bump, owners) for nonce, bump, owners in session.exec(query)}
-    nonce = from_nonce
-    while nonce in known and known[nonce][1]:
-        nonce += 1
-    return nonce, known[nonce][0] + 1 if nonce in known else 0
-
-
-def set_state(
-    session: Session,
-    transactions: Iterable[RelayTransaction],
-    state: RelayState,
-    *,
-    mined_block: int | None = None,
-) -> None:
-    session.exec(
-        update(RelayTransaction)
-        .where(col(RelayTransaction.id).in_([found.id for found in transactions]))
-        .values(state=state, mined_block=mined_block)
-    )
-
-
-def mark_sent(session: Session, transaction: RelayTransaction, head: int) -> None:
-    session.exec(
-        update(RelayTransaction)
-        .where(
-            col(RelayTransaction.id) == transaction.id,
-            col(RelayTransaction.state) == RelayState.SIGNED,
-        )
-        .values(state=RelayState.SENT, sent_block=head)
-    )
-
-
-def count_refusal(session: Session, transaction: RelayTransaction) -> None:
-    session.exec(
-        update(RelayTransaction)
-        .where(col(RelayTransaction.id) == transaction.id)
-        .values(refusals=col(RelayTransaction.refusals) + 1)
-    )
-
-
-def give_up(session: Session, refused: RelayTransaction) -> None:
-    """Free the nonce of a transaction that no node takes, and what it was to settle.
-
-    What waits behind its nonce could not be mined before it: that is freed too, and only the
-    refused batch is counted as an attempt.
-    """
+def give_up(session: Session, batch_id: str) -> None:
+    """Free a batch whose transaction no node takes; that counts as an attempt."""
     session.exec(
         update(Attestation)
-        .where(_UNSETTLED, col(Attestation.batch_id) == refused.batch_id)
+        .where(_UNSETTLED, col(Attestation.batch_id) == batch_id)
         .values(batch_id=None, attempts=col(Attestation.attempts) + 1)
     )
-    session.exec(
-        update(RelayTransaction)
-        .where(
-            col(RelayTransaction.sender) == refused.sender,
-            col(RelayTransaction.nonce) >= refused.nonce,
-            col(RelayTransaction.state).in_(PENDING_STATES),
-        )
-        .values(state=RelayState.FAILED)
-    )
-
-
-def unmine(session: Session, transactions: Iterable[RelayTransaction]) -> None:
-    """A reorg took their block back: they are to be sent again, the same bytes."""
-    session.exec(
-        update(RelayTransaction)
-        .where(col(RelayTransaction.id).in_([found.id for found in transactions]))
-        .values(state=RelayState.SIGNED, mined_block=None, sent_block=None)
-    )
-
-
-def unmine_above(session: Session, number: int) -> None:
-    """Take back what was mined above a block, and what that had replaced."""
-    _unmine_where(session, col(RelayTransaction.mined_block) > number)
-
-
-def unmine_without_event(session: Session) -> None:
-    """Take back what was mined, by what was known, and left no event: look for it again."""
-    eventless = col(RelayTransaction.tx_hash).not_in(select(col(ChainEvent.tx_hash)))
-    _unmine_where(session, and_(col(RelayTransaction.mined_block).is_not(None), eventless))
-
-
-def _unmine_where(session: Session, condition: ColumnElement[bool]) -> None:
-    for transaction in session.exec(select(RelayTransaction).where(condition)).all():
-        of_its_nonce = select(RelayTransaction).where(
-            col(RelayTransaction.sender) == transaction.sender,
-            col(RelayTransaction.nonce) == transaction.nonce,
-            or_(
-                col(RelayTransaction.state) != RelayState.FAILED,
-                col(RelayTransaction.id) == transaction.id,
-            ),
-        )
-        unmine(session, session.exec(of_its_nonce).all())
-
-
-def newest_transactions(session: Session, batch_ids: Iterable[str]) -> dict[str, RelayTransaction]:
-    """The transaction that carries a batch, or will: the mined one, else the last signed."""
-    query = (
-        select(RelayTransaction)
-        .where(
-            col(RelayTransaction.batch_id).in_(list(batch_ids)),
-            col(RelayTransaction.state).in_(LIVE_STATES),
-        )
-        .order_by(col(RelayTransaction.bump))
-    )
-    found: dict[str, RelayTransaction] = {}
-    for transaction in session.exec(query):
-        kept = found.get(transaction.batch_id)
-        if kept is None or kept.state != RelayState.MINED:
-            found[transaction.batch_id] = transaction
-    return found

@@ -14,7 +14,7 @@ from aitbc.protocol.events import BookingEvent, Disputed, EscrowEvent, Funded
 from aitbc.protocol.ids import short_booking_id
 from aitbc_coordinator.market import standing
 from aitbc_coordinator.market.reservations import Promised
-from aitbc_coordinator.settlement import deliveries, outbox, repository
+from aitbc_coordinator.settlement import deliveries, outbox, repository, transactions
 from aitbc_coordinator.settlement.models import BookingState
 from aitbc_coordinator.settlement.repository import KnownBooking, Place
 from aitbc_coordinator.webhooks import repository as webhooks
@@ -105,7 +105,7 @@ def rewind(session: Session, number: int) -> None:
     _save(session, histories, known, gpus)
     promised.write()
     outbox.reopen(session, touched)
-    outbox.unmine_above(session, number)
+    transactions.unmine_above(session, number)
     webhooks.take_back(session, number)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Select, and_, bindparam, delete, update
+from sqlalchemy import BindParameter, Select, and_, bindparam, delete, func, update
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, SQLModel, col, select
 
@@ -74,6 +74,11 @@ _HEARTBEATS = (
     sql_select(col(Heartbeat.booking_id), col(Heartbeat.payload), col(Heartbeat.signature))
     .where(col(Heartbeat.booking_id).in_(_IDS))
     .order_by(col(Heartbeat.booking_id), col(Heartbeat.sequence))
+)
+_LAST_SEQUENCES = (
+    sql_select(col(Heartbeat.booking_id), func.max(col(Heartbeat.sequence)))
+    .where(col(Heartbeat.booking_id).in_(_IDS))
+    .group_by(col(Heartbeat.booking_id))
 )
 _GRANTS_USED = (
     sql_select(col(Heartbeat.booking_id), col(SessionGrant.payload), col(SessionGrant.signature))
@@ -208,6 +213,15 @@ def bookings_of_gpu(session: Session, gpu_id: str) -> Sequence[Booking]:
     return session.exec(query.order_by(col(Booking.starts_at), col(Booking.id))).all()
 
 
+def bookings(session: Session, booking_ids: Iterable[str]) -> list[Booking]:
+    """Those of some bookings that there are, in the order of their ids."""
+    found: list[Booking] = []
+    for some in chunks(booking_ids):
+        query = select(Booking).where(col(Booking.id).in_(some))
+        found += session.exec(query.order_by(col(Booking.id)))
+    return found
+
+
 def lock_bookings(session: Session, booking_ids: Iterable[str]) -> list[Booking]:
     """Bookings that nobody else meters or attests meanwhile, given and locked in one order."""
     found: list[Booking] = []
@@ -255,6 +269,15 @@ def last_heartbeat(session: Session, booking_id: str) -> Heartbeat | None:
     return session.exec(query.order_by(col(Heartbeat.sequence).desc()).limit(1)).first()
 
 
+def last_sequences(session: Session, booking_ids: Iterable[str]) -> dict[str, int]:
+    """The number of the last heartbeat of each booking that has any."""
+    found: dict[str, int] = {}
+    for some in chunks(booking_ids):
+        rows: Any = session.connection().execute(_LAST_SEQUENCES, {"booking_ids": some})
+        found |= dict(rows.all())
+    return found
+
+
 def overlapping(
     session: Session, booking_id: str, covers_from: int, covers_until: int
 ) -> list[tuple[int, int]]:
@@ -279,3 +302,9 @@ def find_receipt(session: Session, booking_id: str) -> Receipt | None:
 def receipts(session: Session, booking_ids: Iterable[str]) -> dict[str, Receipt]:
     query = select(Receipt).where(col(Receipt.booking_id).in_(list(booking_ids)))
     return {receipt.booking_id: receipt for receipt in session.exec(query)}
+
+
+def save_receipts(session: Session, rows: Sequence[Receipt]) -> None:
+    """Add receipts, or put them in the place of earlier ones."""
+    values = [row.model_dump() for row in rows]
+    insert_rows(session, Receipt, values, changing=("used_seconds", "earned", "signature"))

@@ -1,7 +1,6 @@
 """Makes the chain agree with the outbox: attests what is due, and settles it in batches."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from hexbytes import HexBytes
@@ -18,9 +17,10 @@ from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.nodes import Unsuited
 from aitbc_coordinator.settlement import attestations, outbox, repository
+from aitbc_coordinator.settlement.carrier import Carrier
 from aitbc_coordinator.settlement.fundings import Fundings
 from aitbc_coordinator.settlement.outbox import Unsettled
-from aitbc_coordinator.settlement.relayer import MAX_IN_FLIGHT, Relayer
+from aitbc_coordinator.settlement.relayers import Relayers
 
 TOGETHER = 100
 """Most bookings that are attested in one transaction."""
@@ -35,29 +35,33 @@ _log = structlog.get_logger(__name__)
 class Settler:
     """Every method is a step that can be repeated, and cut short anywhere."""
 
-    def __init__(self, context: Context, escrow: Escrow, relayer: Relayer) -> None:
+    def __init__(self, context: Context, escrow: Escrow, relayers: Relayers) -> None:
         self._context = context
         self._database = context.database
         self._escrow = escrow
-        self._relayer = relayer
-        self.fundings = Fundings(context, escrow, relayer)
+        self._carrier = Carrier(context, escrow)
+        self._relayers = relayers
+        self.fundings = Fundings(context, escrow, relayers)
 
     def step(self) -> None:
-        """All steps once. Raises ChainError when the node fails or refuses, or nothing may go on.
+        """All steps once, with a node that has seen what was followed.
 
-        None of them is done with a node that has not seen what was followed.
+        Raises AitbcError when the node fails, nothing may go on, or no relayer can send.
         """
         self._check_projection()
         defect = self.attest()
-        self._relayer.observe()
+        self._carrier.observe()
         self.reconcile()
         # What is under way comes first: anything new waits behind its nonce.
-        self._relayer.broadcast()
-        self._relayer.bump()
+        refused = self._carrier.broadcast()
+        self._relayers.bump()
+        self._relayers.pass_over(refused)
         self.settle()
-        self._relayer.broadcast()
+        refused |= self._carrier.broadcast(but_of=refused)
         if self.fundings.send():
-            self._relayer.broadcast()
+            refused |= self._carrier.broadcast(but_of=refused)
+        self._relayers.pass_over(refused)
+        self._relayers.require_one()
         if defect is not None:
             raise defect
 
@@ -89,9 +93,7 @@ class Settler:
     def _attest(self, booking_ids: Sequence[str]) -> Exception | None:
         """Attest bookings in one transaction; each in its own, where one of them cannot be."""
         try:
-            made = self._database.transact(
-                partial(attestations.attest, self._context, booking_ids=booking_ids)
-            )
+            made = attestations.attest(self._context, booking_ids)
         except (AitbcError, SQLAlchemyError):
             raise
         except Exception as error:
@@ -100,8 +102,8 @@ class Settler:
                 return next((defect for defect in defects if defect is not None), None)
             _log.exception("cannot be attested", booking=booking_ids[0])
             return error
-        reach(FaultPoint.ATTESTATION_WRITTEN)
         if made:
+            reach(FaultPoint.ATTESTATION_WRITTEN)
             _log.info("attested", bookings=made)
         return None
 
@@ -115,11 +117,15 @@ class Settler:
         self.fundings.reconcile()
 
     def settle(self) -> None:
-        """Persist signed transactions for what is unsettled; `Relayer.broadcast` sends them."""
-        while self._relayer.in_flight() < MAX_IN_FLIGHT:
+        """Persist signed transactions for what is unsettled; `Carrier.broadcast` sends them."""
+        while self._relayers.room():
             items = self._next_batch()
             if not items or not self._enqueue(items):
                 return
+
+    def troubles(self) -> Mapping[str, AitbcError]:
+        """By sender, what keeps it from sending: see `Relayers.troubles`."""
+        return self._relayers.troubles()
 
     def stuck(self) -> Sequence[str]:
         """Short ids of bookings that could not be settled, and need a person."""
@@ -136,32 +142,31 @@ class Settler:
             )
 
     def _next_batch(self) -> list[Unsettled]:
-        """Attestations of one verb, payouts apart from refusals.
+        """Attestations of one verb, payouts apart from refusals, that need not wait for others.
 
         A claim goes alone, as the escrow has no batch of them, and so does one that failed.
         """
         most = self._context.settings.batch_size
         with self._database.read() as session:
-            claimable_after = self._claimable_after(chain_time(session))
-            items = outbox.unsettled(session, claimable_after, LOOKAHEAD * most)
-        if not items or items[0].attempts or items[0].is_claim:
-            return items[:1]
-        first = items[0]
-        batch = [
-            item
-            for item in items
-            if not item.is_claim
-            and item.in_full == first.in_full
-            and item.refused == first.refused
-            and not item.attempts
-        ]
-        # Side by side, the bookings of one provider are paid by one transfer.
-        return sorted(batch[:most], key=lambda item: (item.terms.provider, item.booking_id))
+            now = chain_time(session)
+            items = outbox.unsettled(session, self._claimable_after(now), LOOKAHEAD * most)
+        for batch in _together(items):
+            if len(batch) >= most or any(self._goes_now(item, now) for item in batch):
+                # Side by side, the bookings of one provider are paid by one transfer.
+                return sorted(batch[:most], key=lambda item: (item.terms.provider, item.booking_id))
+        return []
+
+    def _goes_now(self, item: Unsettled, now: int) -> bool:
+        """Whether the chain's time has come for a payout, however few share its transaction."""
+        # Half of the claim window is left to those that settle.
+        patience = min(self._context.settings.batch_seconds, self._context.market.claim_window // 2)
+        waits_for_others = not (item.refused or _goes_alone(item))
+        return not waits_for_others or now >= item.terms.ends_at + patience
 
     def _enqueue(self, items: list[Unsettled]) -> bool:
         """Sign and persist a batch, smaller where gas demands it. False when it cannot be made."""
         try:
-            call = self._relayer.prepare(self._calldata(items))
+            call = self._relayers.prepare(self._calldata(items))
         except ContractLogicError as error:
             ids = [item.booking_id for item in items]
             _log.error("batch would revert", bookings=ids, reason=str(error))
@@ -172,15 +177,19 @@ class Settler:
                 self._count_attempt(items)
                 return False
             return self._enqueue(items[: len(items) // 2])
+        signed = self._relayers.sign(call)
+        if signed is None:
+            return False
 
-        def work(session: Session) -> None:
-            batch_id = self._relayer.enqueue(session, call)
-            outbox.take(session, [item.id for item in items], batch_id)
+        def take(session: Session) -> bool:
+            taken = outbox.take(session, [item.id for item in items], signed.batch_id)
             reach(FaultPoint.BATCH_WRITING)
+            return taken
 
-        self._database.transact(work)
-        reach(FaultPoint.BATCH_WRITTEN)
-        return True
+        persisted = self._relayers.persist(signed, take)
+        if persisted:
+            reach(FaultPoint.BATCH_WRITTEN)
+        return persisted
 
     def _calldata(self, items: list[Unsettled]) -> str:
         """The call of the escrow that settles a batch, with the attester's signature over it."""
@@ -208,3 +217,16 @@ class Settler:
     def _claimable_after(self, now: int) -> int:
         """A booking whose meter stopped by then is past its claim window."""
         return now - self._context.market.claim_window
+
+
+def _goes_alone(item: Unsettled) -> bool:
+    return item.is_claim or item.attempts > 0
+
+
+def _together(items: Sequence[Unsettled]) -> Iterable[list[Unsettled]]:
+    """What may share a transaction, in the order in which the first of each comes."""
+    found: dict[tuple[int, bool, bool], list[Unsettled]] = {}
+    for item in items:
+        alone = item.id if _goes_alone(item) else 0
+        found.setdefault((alone, item.in_full, item.refused), []).append(item)
+    return found.values()

@@ -1,6 +1,6 @@
 """What Prometheus is told of the state that the database and the node are in, as it asks."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import structlog
 from prometheus_client.core import GaugeMetricFamily
@@ -14,8 +14,9 @@ from aitbc.errors import ChainError
 from aitbc.protocol.worth import SETTLE_GAS
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
-from aitbc_coordinator.settlement import outbox, repository
+from aitbc_coordinator.settlement import outbox, repository, transactions
 from aitbc_coordinator.settlement.finality import Finality
+from aitbc_coordinator.settlement.transactions import NOTHING
 from aitbc_coordinator.webhooks import repository as webhooks
 from aitbc_coordinator.webhooks.repository import NO_MESSAGES
 
@@ -35,22 +36,30 @@ class Watch(Collector):
         self,
         context: Context,
         escrow: Escrow,
-        relayer: str,
+        relayers: Sequence[str],
+        *,
         checks: Checks,
         leads: Callable[[], bool],
+        troubled: Callable[[], Collection[str]],
     ) -> None:
-        """`checks` gives, by part, `ok` or why not."""
+        """`checks` gives, by part, `ok` or why not; `troubled` the senders that are passed over."""
         self._context = context
         self._eth = escrow.web3.eth
         self._finality = Finality(escrow.web3, context.settings)
-        self._relayer = Web3.to_checksum_address(relayer)
+        self._relayers = [Web3.to_checksum_address(relayer) for relayer in relayers]
         self._checks = checks
         self._leads = leads
+        self._troubled = troubled
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield self._parts()
         yield GaugeMetricFamily(
             "aitbc_leads", "1 in the one coordinator that follows and settles.", self._leads()
+        )
+        yield _of_each_relayer(
+            "aitbc_relayer_passed_over",
+            "1 where it needs a person, and the others go on: alerts in /readyz say why.",
+            dict.fromkeys(self._relayers, 0) | dict.fromkeys(self._troubled(), 1),
         )
         up = GaugeMetricFamily(
             "aitbc_up", "1 where the database, or the node, answers.", labels=["what"]
@@ -70,8 +79,8 @@ class Watch(Collector):
         yield up
 
     def coin(self) -> Mapping[str, int]:
-        """Wei of the relayer. Raises what a node does that fails."""
-        return {self._relayer: int(self._eth.get_balance(self._relayer))}
+        """Wei of each relayer. Raises what a node does that fails."""
+        return {relayer: int(self._eth.get_balance(relayer)) for relayer in self._relayers}
 
     def _parts(self) -> GaugeMetricFamily:
         parts = GaugeMetricFamily(
@@ -89,6 +98,7 @@ class Watch(Collector):
             stuck = outbox.stuck(session, claimable_after, MOST_COUNTED)
             left = outbox.left_to_reclaim(session, claimable_after, MOST_COUNTED)
             cursor = repository.cursor(session)
+            loads = transactions.loads(session)
             messages = webhooks.counts(session) if context.settings.webhook_url else NO_MESSAGES
         is_halted = cursor is not None and cursor.halted is not None
         age, failing = (
@@ -106,25 +116,44 @@ class Watch(Collector):
             ("aitbc_webhooks_given_up", "Messages given up in the last week.", messages.given_up),
         ):
             yield GaugeMetricFamily(name, documentation, value)
+        yield _of_each_relayer(
+            "aitbc_relayer_in_flight",
+            "Transactions that it has under way; also of one whose key is gone.",
+            {
+                sender: loads.get(sender, NOTHING).nonces
+                for sender in dict.fromkeys([*self._relayers, *loads])
+            },
+        )
 
     def _node(self) -> Iterator[GaugeMetricFamily]:
         settings = self._context.settings
         target = self._finality.target()
-        balance = sum(self.coin().values())
+        coin = self.coin()
         with self._context.database.read() as session:
             cursor = repository.cursor(session)
         followed = settings.deploy_block - 1 if cursor is None else cursor.block_number
-        for name, documentation, value in (
-            (
-                "aitbc_follower_lag_blocks",
-                "Confirmed blocks that were not followed yet.",
-                max(0, target - followed),
-            ),
-            ("aitbc_relayer_balance", "Coin that the relayer has.", balance / WEI),
-            (
-                "aitbc_relayer_settlements",
-                "Bookings that it pays for, each alone, at the last followed block's gas price.",
-                balance // (max(1, 0 if cursor is None else cursor.gas_price) * SETTLE_GAS),
-            ),
-        ):
-            yield GaugeMetricFamily(name, documentation, value)
+        yield GaugeMetricFamily(
+            "aitbc_follower_lag_blocks",
+            "Confirmed blocks that were not followed yet.",
+            max(0, target - followed),
+        )
+        yield _of_each_relayer(
+            "aitbc_relayer_balance",
+            "Coin that a relayer has.",
+            {relayer: wei / WEI for relayer, wei in coin.items()},
+        )
+        cost = max(1, 0 if cursor is None else cursor.gas_price) * SETTLE_GAS
+        yield _of_each_relayer(
+            "aitbc_relayer_settlements",
+            "Bookings that it pays for, each alone, at the last followed block's gas price.",
+            {relayer: wei // cost for relayer, wei in coin.items()},
+        )
+
+
+def _of_each_relayer(
+    name: str, documentation: str, values: Mapping[str, float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=["relayer"])
+    for relayer, value in values.items():
+        family.add_metric([relayer], value)
+    return family

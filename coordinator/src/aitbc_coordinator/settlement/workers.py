@@ -1,7 +1,7 @@
 """Runs follower, settler and the rest of the work beside the API, each in a thread, until told."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import requests
@@ -18,7 +18,7 @@ from aitbc_coordinator.leadership import Leadership
 from aitbc_coordinator.market import hours
 from aitbc_coordinator.settlement import clock
 from aitbc_coordinator.settlement.follower import Follower
-from aitbc_coordinator.settlement.relayer import Relayer
+from aitbc_coordinator.settlement.relayers import Relayers
 from aitbc_coordinator.settlement.settler import Settler
 from aitbc_coordinator.signers.protocols import TransactionSigner
 from aitbc_coordinator.webhooks.courier import open_courier
@@ -76,7 +76,7 @@ class Worker:
             self.status = self.node_status
             _log.warning("pass failed", worker=self._name, reason=self.status)
         elif isinstance(error, AitbcError):
-            self.status = f"{error}; {error.hint}" if error.hint else str(error)
+            self.status = _in_words(error)
             _log.warning("pass failed", worker=self._name, reason=self.status)
         elif isinstance(error, OperationalError):
             self.status = "the database fails"
@@ -93,6 +93,10 @@ class Worker:
             self._stopping.wait(min(pause, max(self._pause_seconds, LONGEST_PAUSE_SECONDS)))
 
 
+def _in_words(error: AitbcError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)
+
+
 def _without_a_key(error: Exception) -> str:
     """A node's failure; what is not ours may hold its URL, and with it a key."""
     return reason(error) if isinstance(error, NodeFailed) else f"it fails: {type(error).__name__}"
@@ -101,10 +105,12 @@ def _without_a_key(error: Exception) -> str:
 class Workers:
     """A running coordinator's background work: done while it leads, else by another one."""
 
-    def __init__(self, context: Context, escrow: Escrow, relayer: TransactionSigner) -> None:
+    def __init__(
+        self, context: Context, escrow: Escrow, relayers: Sequence[TransactionSigner]
+    ) -> None:
         settings = context.settings
         follower = Follower(context.database, escrow, settings)
-        settler = Settler(context, escrow, Relayer(context, escrow, relayer))
+        settler = Settler(context, escrow, Relayers(context, escrow, relayers))
         self._settler = settler
         self._web3 = escrow.web3
         self.fundings = settler.fundings
@@ -172,10 +178,14 @@ class Workers:
         """Whether this coordinator does the work, of those over its database."""
         return self._leadership.leads
 
-    def alerts(self) -> list[str]:
-        """What needs a person while everything else goes on: bookings, nodes, a webhook.
+    def troubled_relayers(self) -> Mapping[str, AitbcError]:
+        """What keeps relayers from sending, by the last pass of the settler here."""
+        return self._settler.troubles() if self.leads() else {}
 
-        Of bookings by the last pass of the settler.
+    def alerts(self) -> list[str]:
+        """What needs a person while everything else goes on: bookings, relayers, nodes, a webhook.
+
+        Of bookings and relayers by the last pass of the settler.
         """
         webhook = self._courier.troubles() if self._courier and self.leads() else []
         return self._alerts + nodes.troubles(self._web3) + webhook
@@ -188,6 +198,10 @@ class Workers:
         found += [
             f"booking {short_id} is open past its claim window: it is left to reclaim"
             for short_id in self._settler.left_to_reclaim()
+        ]
+        found += [
+            f"the relayer {address} is passed over: {_in_words(error)}"
+            for address, error in self.troubled_relayers().items()
         ]
         for alert in found:
             if alert not in self._alerts:

@@ -1,15 +1,23 @@
-"""The coordinator's two keys, wherever they are: in its home, or with an external signer."""
+"""The coordinator's keys, wherever they are: in its home, or with an external signer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from aitbc.signing import Signer
 from aitbc_coordinator import home
-from aitbc_coordinator.settings import Settings
-from aitbc_coordinator.signers.external import External, Remote
+from aitbc_coordinator.settings import Settings, parts
+from aitbc_coordinator.signers.external import External, Remote, url_of
 from aitbc_coordinator.signers.protocols import MessageSigner, TransactionSigner
 from aitbc_coordinator.signers.rpc import secrets_of
+
+
+class Keys(NamedTuple):
+    """What signs for a coordinator."""
+
+    attester: MessageSigner
+    relayers: Sequence[TransactionSigner]
+    """At least one; the first is preferred."""
 
 
 def open_attester(settings: Settings) -> MessageSigner:
@@ -20,20 +28,17 @@ def open_attester(settings: Settings) -> MessageSigner:
     return Signer(home.unlock(home.ATTESTER, settings.passphrase_file))
 
 
-def open_relayer(settings: Settings) -> TransactionSigner:
-    """Raises as `open_attester`."""
-    remote = _relayer(settings)
-    if remote is not None:
-        return connect(remote)
-    return home.unlock(home.RELAYER, settings.passphrase_file)
-
-
-def open_both(settings: Settings) -> tuple[MessageSigner, TransactionSigner]:
-    """Attester and relayer, side by side, as a keystore takes a second. Raises as each."""
+def open_all(settings: Settings) -> Keys:
+    """All keys, side by side, as a keystore takes a second. Raises as `open_attester`."""
     with ThreadPoolExecutor() as pool:
         attester = pool.submit(open_attester, settings)
-        relayer = pool.submit(open_relayer, settings)
-        return attester.result(), relayer.result()
+        remotes = _relayers(settings)
+        relayers: Iterable[TransactionSigner] = (
+            pool.map(connect, remotes)
+            if remotes
+            else home.unlock_all(home.relayer_addresses(), settings.passphrase_file).values()
+        )
+        return Keys(attester.result(), list(relayers))
 
 
 def attester_address(settings: Settings) -> str:
@@ -42,10 +47,12 @@ def attester_address(settings: Settings) -> str:
     return home.attester_address() if remote is None else remote.address
 
 
-def relayer_address(settings: Settings) -> str:
-    """As `attester_address`."""
-    remote = _relayer(settings)
-    return home.relayer_address() if remote is None else remote.address
+def relayer_addresses(settings: Settings) -> list[str]:
+    """As `attester_address`, of all relayers."""
+    remotes = _relayers(settings)
+    if remotes:
+        return [remote.address for remote in remotes]
+    return list(home.relayer_addresses().values())
 
 
 def connect(remote: Remote) -> External:
@@ -55,30 +62,36 @@ def connect(remote: Remote) -> External:
     return signer
 
 
-def connect_configured(config: dict[str, Any]) -> dict[str, External]:
+def connect_configured(config: dict[str, Any]) -> dict[str, list[External]]:
     """The external signers of a configuration that may lack other settings, by role.
 
-    Raises InvalidInput and SignerError.
+    Of the attester there is at most one. Raises InvalidInput and SignerError.
     """
-    found = {}
-    for role in (home.ATTESTER, home.RELAYER):
-        signer = home.value(f"{role}_signer", config)
-        remote = Remote.of(role, signer, home.value(f"{role}_address", config))
-        if remote is not None:
-            found[role] = connect(remote)
-    return found
+    return {
+        role: [
+            connect(remote)
+            for remote in Remote.all_of(
+                role,
+                home.value(f"{role}_signer", config),
+                parts(home.value(f"{role}_address", config) or ""),
+            )
+        ]
+        for role in (home.ATTESTER, home.RELAYER)
+    }
 
 
 def secrets(settings: Settings) -> Iterable[str]:
     """What of the signers' URLs may be a key."""
-    for remote in (_attester(settings), _relayer(settings)):
-        if remote is not None:
-            yield from secrets_of(remote.url)
+    for signer in (settings.attester_signer, settings.relayer_signer):
+        if signer:
+            yield from secrets_of(url_of(signer))
 
 
 def _attester(settings: Settings) -> Remote | None:
-    return Remote.of(home.ATTESTER, settings.attester_signer, settings.attester_address)
+    address = settings.attester_address
+    found = Remote.all_of(home.ATTESTER, settings.attester_signer, [address] if address else [])
+    return found[0] if found else None
 
 
-def _relayer(settings: Settings) -> Remote | None:
-    return Remote.of(home.RELAYER, settings.relayer_signer, settings.relayer_address)
+def _relayers(settings: Settings) -> list[Remote]:
+    return Remote.all_of(home.RELAYER, settings.relayer_signer, settings.relayer_addresses)

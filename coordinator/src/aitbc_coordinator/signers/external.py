@@ -1,6 +1,6 @@
 """A key that an external signer holds, and what it signs, checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,17 +32,17 @@ _DIALECTS: dict[str, Callable[[Rpc], Dialect]] = {"web3signer": Web3Signer, "cle
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where a key is, as it is configured. `role` is the attester or the relayer."""
+    """Where a key is, as it is configured. `role` is the attester or a relayer."""
 
     role: str
     signer: str = field(repr=False)
     address: str
 
     @classmethod
-    def of(cls, role: str, signer: str, address: str | None) -> "Remote | None":
-        """None where the key is in the home. Raises InvalidInput for one setting of two."""
-        if bool(signer) == bool(address):
-            return cls(role, signer, str(address)) if signer else None
+    def all_of(cls, role: str, signer: str, addresses: Sequence[str]) -> "list[Remote]":
+        """None where the keys are in the home. Raises InvalidInput for one setting of two."""
+        if bool(signer) == bool(addresses):
+            return [cls(role, signer, address) for address in addresses]
         missing = f"{role}_address" if signer else f"{role}_signer"
         raise InvalidInput(
             f"the setting '{missing}' is missing",
@@ -51,11 +51,16 @@ class Remote:
 
     @property
     def url(self) -> str:
-        return self.signer.partition(":")[2]
+        return url_of(self.signer)
 
     @property
     def dialect(self) -> str:
         return self.signer.partition(":")[0]
+
+
+def url_of(signer: str) -> str:
+    """Of a setting such as `clef:http://127.0.0.1:8550`."""
+    return signer.partition(":")[2]
 
 
 class External:
