@@ -236,13 +236,17 @@ def _send_again(web3: Web3, begun: Begun, path: Path, confirmed: int) -> None:
     sender = web3.eth.account.recover_transaction(HexBytes(begun.raw))
     if int(web3.eth.get_transaction_count(sender)) <= begun.nonce:
         _send(web3, begun, sender)
-    elif web3.eth.get_code(to_checksum_address(begun.escrow)):
+        return
+    # Asked for once more: it may have been mined since.
+    if _receipt(web3, begun.tx_hash) is not None:
+        return
+    if web3.eth.get_code(to_checksum_address(begun.escrow)):
         raise ChainError(
             f"there is a contract at {begun.escrow}, and the node does not tell the receipt of "
             f"transaction {begun.tx_hash}, which was to deploy it",
             hint="name another node with --rpc, one that keeps old receipts",
         )
-    elif int(web3.eth.get_transaction_count(sender, confirmed)) > begun.nonce:
+    if int(web3.eth.get_transaction_count(sender, confirmed)) > begun.nonce:
         raise ChainError(
             f"another transaction of the relayer {sender} took nonce {begun.nonce}: "
             f"{begun.tx_hash}, which was to deploy, cannot be mined any more",

@@ -140,6 +140,18 @@ def test_a_receipt_that_the_node_forgot_does_not_deploy_again(
     assert nonce_of(node, relayer) == 1
 
 
+def test_what_is_mined_between_two_questions_is_no_forgotten_receipt(
+    operator: Operator, node: Node, relayer: LocalAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init(operator, node, *NATIVE)
+    told = iter([None])
+    ask = deployment._receipt
+    monkeypatch.setattr(deployment, "_receipt", lambda *asked: next(told, ask(*asked)))
+    init(operator, node, *NATIVE)
+    assert next(told, "asked") == "asked"
+    assert nonce_of(node, relayer) == 1
+
+
 def test_a_deployment_that_failed_can_be_begun_anew(
     operator: Operator, node: Node, relayer: LocalAccount
 ) -> None:
