@@ -185,7 +185,7 @@ class Story:
             "escrow": market.escrow,
             "token": market.token,
             "decimals": market.decimals,
-            "deploy_block": market.deployment["deploy_block"],
+            "deploy_block": market.deploy_block,
             "coordinator_url": market.coordinator_url,
             "booking_id": booking_id,
             "buyer": self.addresses["buyer"],

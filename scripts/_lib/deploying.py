@@ -13,5 +13,4 @@ def deploy(web3: Web3, name: ContractName, *arguments: Any) -> tuple[str, int]:
     contract: Any = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
     tx_hash = contract.constructor(*arguments).transact({"from": web3.eth.accounts[0]})
     receipt = web3.eth.wait_for_transaction_receipt(tx_hash, 60, 0.05)
-    assert receipt["contractAddress"] is not None
-    return receipt["contractAddress"], receipt["blockNumber"]
+    return str(receipt["contractAddress"]), receipt["blockNumber"]

@@ -13,14 +13,17 @@ import secrets
 import signal
 import subprocess
 import threading
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 from web3 import HTTPProvider, Web3
 from web3.types import TxData, Wei
+
+from deploying import deploy
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -227,15 +230,23 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
 
 
+class OperatorKeys(NamedTuple):
+    """The addresses of a coordinator's two keys."""
+
+    attester: str
+    relayer: str
+
+
 @dataclass
 class LocalMarket:
     """A running market. `close` ends every process of it."""
 
     folder: Path
     node: Node
-    deployment: dict[str, Any]
-    attester: str
-    relayer: str
+    escrow: str
+    deploy_block: int
+    token: str | None
+    keys: OperatorKeys
     coordinator_settings: dict[str, str]
     coordinator: Process = field(init=False)
     coordinator_url: str = field(init=False)
@@ -245,7 +256,7 @@ class LocalMarket:
     _next_block: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._next_block = int(self.deployment["deploy_block"])
+        self._next_block = self.deploy_block
 
     @property
     def passphrase_file(self) -> Path:
@@ -254,13 +265,12 @@ class LocalMarket:
         return path if path.exists() else write_secret(path)
 
     @property
-    def escrow(self) -> str:
-        return str(self.deployment["address"])
+    def attester(self) -> str:
+        return self.keys.attester
 
     @property
-    def token(self) -> str | None:
-        token = self.deployment["constructor"].get("token")
-        return None if token in (None, "0x" + "00" * 20) else str(token)
+    def relayer(self) -> str:
+        return self.keys.relayer
 
     @property
     def decimals(self) -> int:
@@ -330,38 +340,47 @@ def open_market(
     settings: Mapping[str, str] | None = None,
     escrow: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
-    prepare: Callable[[Path, Path], None] = lambda _home, _passphrase_file: None,
+    give_keys: Callable[[Path, Path], OperatorKeys] | None = None,
 ) -> LocalMarket:
     """Start a node, make the operator's keys, deploy an escrow, and start a coordinator.
 
     `settings` are coordinator settings without their prefix, such as `quote_seconds`; `escrow`
-    are options of the deploy script, such as `--arbiter`, which by default is nobody.
-    `prepare` may put keys of its own into the coordinator's home, which are then used.
+    are options of `aitbc-coordinator init`, such as `--arbiter`, which by default is nobody.
+    `give_keys` puts keys into the coordinator's home, given its passphrase; without it the
+    coordinator makes them.
     """
     node = Node(folder)
     try:
         say(f"a node (anvil) runs at {node.rpc_url}, chain {node.chain_id}, a block a second")
         home = folder / "coordinator"
         passphrase_file = write_secret(folder / "operator.passphrase")
-        prepare(home, passphrase_file)
-        operator = {
+        configured = {
             "AITBC_COORDINATOR_HOME": str(home),
             "AITBC_COORDINATOR_PASSPHRASE_FILE": str(passphrase_file),
+            **{f"AITBC_COORDINATOR_{k.upper()}": v for k, v in (settings or {}).items()},
         }
-        keys = json.loads(coordinator_command(operator, "init", "--json"))
-        [relayer] = keys["relayers"]
-        node.give_coin(relayer, 10**18)
-        deployment = deploy(node, folder, attester=keys["attester"], native=native, more=escrow)
-        say(f"an escrow is deployed at {deployment['address']}, attester {keys['attester']}")
-        coordinator_command(
-            operator,
-            *("init", "--rpc", node.rpc_url, "--public-rpc", node.rpc_url),
-            *("--deployment", str(folder / "deployments" / f"{node.chain_id}.json")),
-        )
-        prefixed = {f"AITBC_COORDINATOR_{k.upper()}": v for k, v in (settings or {}).items()}
+        if give_keys is None:
+            made = json.loads(coordinator_command(configured, "init", "--json"))
+            [relayer] = made["relayers"]
+            keys = OperatorKeys(made["attester"], relayer)
+        else:
+            keys = give_keys(home, passphrase_file)
+        node.give_coin(keys.relayer, 10**18)
+        token = None if native else deploy(node.web3, "TestDollar")[0]
+        options = {
+            "--rpc": node.rpc_url,
+            "--public-rpc": node.rpc_url,
+            "--fee-recipient": str(list(node.web3.eth.accounts)[9]),
+            **({} if token is None else {"--token": token}),
+            **(escrow or {}),
+        }
+        flags = [part for option in options.items() for part in option]
+        coordinator_command(configured, "init", *(["--native"] if native else []), *flags)
+        config = tomllib.loads((home / "config.toml").read_text())
         market = LocalMarket(
-            folder, node, deployment, keys["attester"], relayer, {**operator, **prefixed}
+            folder, node, config["escrow"], config["deploy_block"], token, keys, configured
         )
+        say(f"an escrow is deployed at {market.escrow}, attester {market.attester}")
         market.start_coordinator()
     except BaseException:
         node.stop()
@@ -372,38 +391,6 @@ def open_market(
 
 def coordinator_command(env: Mapping[str, str], *args: str) -> str:
     return checked([str(BIN / "aitbc-coordinator"), *args], {**clean_environment(), **env})
-
-
-def deploy(
-    node: Node,
-    folder: Path,
-    *,
-    attester: str,
-    native: bool,
-    more: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Deploy with the project's ape script; its record of the deployment."""
-    records = folder / "deployments"
-    money = "--native" if native else "--test-dollar"
-    env = {
-        **clean_environment(),
-        "SOLCX_BINARY_PATH": str(ROOT / ".venv" / "solcx"),
-        "APE_DATA_FOLDER": str(folder / "ape"),
-    }
-    options = {
-        "--network": f"ethereum:local:{node.rpc_url}",
-        "--account": "TEST::0",
-        "--attester": attester,
-        "--fee-recipient": str(list(node.web3.eth.accounts)[9]),
-        "--fee-bps": "100",
-        "--record": str(records),
-        **(more or {}),
-    }
-    flags = [part for option in options.items() for part in option]
-    checked([str(BIN / "ape"), "run", "deploy", money, *flags], env)
-    written = json.loads((records / f"{node.chain_id}.json").read_text())
-    newest: dict[str, Any] = written[-1]
-    return newest
 
 
 def checked(command: Sequence[str], env: Mapping[str, str]) -> str:

@@ -105,8 +105,7 @@ class _Market:
         self.local = local
         self.database_url = database_url
         self._admin = admin
-        deployment = local.deployment
-        domain = Domain(chain_id=local.node.chain_id, escrow=deployment["address"])
+        domain = Domain(chain_id=local.node.chain_id, escrow=local.escrow)
         self._escrow = Escrow(local.node.web3, domain, "NativeEscrow")
         self._facts = Facts(domain, PROVIDERS)
         self._buyer = str(list(local.node.web3.eth.accounts)[1])
@@ -180,7 +179,7 @@ class _Market:
         expected = {each.terms.booking_id(self._escrow.domain): each for each in bookings}
         message = "not every booking was settled"
         _wait(message, lambda: self.settled() == len(expected), PATIENCE_SECONDS)
-        first, head = int(self.local.deployment["deploy_block"]), self._escrow.web3.eth.block_number
+        first, head = self.local.deploy_block, self._escrow.web3.eth.block_number
         closings = Counter[str]()
         for event in self._escrow.events(first, head):
             if not isinstance(event, Settled | SettledInFull):
@@ -242,7 +241,7 @@ def _market(scale: Scale) -> Iterator[_Market]:
             "settle_gas": "0",
             "batch_size": str(scale.batch_size),
         }
-        local = open_market(folder, native=True, settings=settings, prepare=give_operator_keys)
+        local = open_market(folder, native=True, settings=settings, give_keys=give_operator_keys)
         stack.callback(local.close)
         local.coordinator.stop()
         yield _Market(local, url, admin)

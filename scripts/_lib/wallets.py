@@ -11,6 +11,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from aitbc.files import write_private
+from local_market import OperatorKeys
 
 
 def give_wallet(
@@ -28,7 +29,9 @@ def give_wallet(
     return str(owner.address)
 
 
-def give_operator_keys(home: Path, passphrase_file: Path) -> None:
+def give_operator_keys(home: Path, passphrase_file: Path) -> OperatorKeys:
     """Put a coordinator's two keys into its home."""
-    for name in ("attester", "relayer"):
-        give_wallet(home / "keys", passphrase_file, name=name)
+    attester, relayer = (
+        give_wallet(home / "keys", passphrase_file, name=name) for name in ("attester", "relayer")
+    )
+    return OperatorKeys(attester, relayer)

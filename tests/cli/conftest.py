@@ -71,6 +71,6 @@ def resident(lab: EscrowLab, tmp_path: Path) -> Callable[[str], User]:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     """A whole market: node, escrow, coordinator."""
     folder = tmp_path_factory.mktemp("cli-market")
-    market = open_market(folder, settings=SETTINGS, prepare=give_operator_keys)
+    market = open_market(folder, settings=SETTINGS, give_keys=give_operator_keys)
     yield market
     market.close()

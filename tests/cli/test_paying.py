@@ -36,7 +36,7 @@ Reply = Callable[[Callable[[], Answer]], Answer | None]
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     """A whole market in a token, with Permit2 on its chain."""
     folder = tmp_path_factory.mktemp("paying")
-    made = open_market(folder, settings=SETTINGS, prepare=give_operator_keys)
+    made = open_market(folder, settings=SETTINGS, give_keys=give_operator_keys)
     made.coordinator.stop()
     permit2.deploy(made.node.web3, made.node.faucet)
     made.start_coordinator()

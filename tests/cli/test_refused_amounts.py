@@ -44,7 +44,7 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     market = open_market(
         tmp_path_factory.mktemp("counting"),
         settings={**SETTINGS, "coin_price": "1000"},
-        prepare=give_operator_keys,
+        give_keys=give_operator_keys,
     )
     yield market
     market.close()

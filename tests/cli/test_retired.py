@@ -38,7 +38,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     folder = tmp_path_factory.mktemp("retired")
-    made = open_market(folder, native=True, settings=SETTINGS, prepare=give_operator_keys)
+    made = open_market(folder, native=True, settings=SETTINGS, give_keys=give_operator_keys)
     yield made
     made.close()
 

@@ -36,7 +36,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMarket]:
     """A market that has an operator."""
     folder = tmp_path_factory.mktemp("operated-market")
     settings = {**SETTINGS, "operator_wallets": str(OPERATOR.address), "settle_gas": "0"}
-    market = open_market(folder, native=True, settings=settings, prepare=give_operator_keys)
+    market = open_market(folder, native=True, settings=settings, give_keys=give_operator_keys)
     yield market
     market.close()
 
@@ -82,7 +82,7 @@ def test_an_operator_sees_the_coordinator_at_work(live: LocalMarket) -> None:
         assert time.monotonic() < deadline, found
         time.sleep(0.3)
     assert found["leads"] is True
-    assert found["followed_block"] >= live.deployment["deploy_block"]
+    assert found["followed_block"] >= live.deploy_block
     assert [relayer["address"] for relayer in found["relayers"]] == [live.relayer]
     assert 0 < float(found["relayers"][0]["balance"]) <= 1
     assert (found["waiting"], found["stuck"], found["unclaimed"]) == (0, [], [])

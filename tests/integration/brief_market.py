@@ -7,7 +7,7 @@ SETTINGS = {
     "heartbeat_allowance": "10",
     "unreachable_seconds": "30",
     "confirmations": "1",
-    "poll_seconds": "0.3",
+    "poll_seconds": "0.6",
     # Bookings last seconds here, and no fee of theirs covers a settlement.
     "settle_gas": "0",
 }

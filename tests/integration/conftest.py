@@ -13,7 +13,7 @@ from wallets import give_operator_keys, give_wallet
 
 def _market(folder: Path, *, native: bool) -> Iterator[LocalMarket]:
     settings = {**SETTINGS, "metrics_port": str(free_port())}
-    market = open_market(folder, native=native, settings=settings, prepare=give_operator_keys)
+    market = open_market(folder, native=native, settings=settings, give_keys=give_operator_keys)
     try:
         yield market
     finally:

@@ -122,7 +122,7 @@ def check(market: LocalMarket, plans: list[Plan]) -> None:
     after = {account: wealth(market, account) for account in accounts}
     assert sum(after.values()) == sum(before.values())
     head = escrow.web3.eth.block_number
-    events = escrow.events(market.deployment["deploy_block"], head)
+    events = escrow.events(market.deploy_block, head)
     fees = 0
     for each in pairs:
         own = [

@@ -11,6 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from aitbc.protocol.states import ARBITER_WINDOW
 from aitbc.protocol.units import parse_amount
+from in_process import json_here
 from local_market import LocalMarket, User, open_market
 from wallets import give_operator_keys, give_wallet
 
@@ -33,7 +34,7 @@ def market(
         tmp_path_factory.mktemp("disputed-market"),
         settings=SETTINGS,
         escrow={"--arbiter": arbiter_account.address, "--claim-window": str(CLAIM_WINDOW)},
-        prepare=give_operator_keys,
+        give_keys=give_operator_keys,
     )
     yield made
     made.close()
@@ -79,7 +80,7 @@ def test_a_dispute_from_beginning_to_end(
     stopped = disputed["disputed_at"]
     assert disputed["arbiter"] == arbiter.address
     serving.wait_for("its buyer has disputed it")
-    (listed,) = wait_for(lambda: arbiter.json("booking", "list", "--as", "arbiter"))
+    (listed,) = wait_for(lambda: json_here(arbiter, "booking", "list", "--as", "arbiter"))
     assert (listed["id"], listed["status"]) == (booking, "disputed")
 
     # The coordinator carries the provider's claim: the provider has no coin for gas.
@@ -99,7 +100,7 @@ def test_a_dispute_from_beginning_to_end(
     fee = amount * 3 // 4 // 100
     assert market.money_of(provider.address) == amount * 3 // 4 - fee
     assert market.money_of(buyer.address) == 100 * 10**6 - amount * 3 // 4
-    wait_for(lambda: buyer.json("booking", "show", booking)["status"] == "resolved")
+    wait_for(lambda: json_here(buyer, "booking", "show", booking)["status"] == "resolved")
     found = buyer.json("audit", "reconcile")
     assert found["reconciled"] is True
     assert [row["status"] for row in found["bookings"]] == ["resolved"]

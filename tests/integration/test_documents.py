@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploying import deploy
+from in_process import json_here
 from local_market import BIN, LocalMarket, Node, User, clean_environment, write_secret
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ def confirmed_booking(buyer: User, gpu: str) -> str:
     """The booking of a GPU, once the coordinator has seen its funding confirmed."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = [b["id"] for b in buyer.json("booking", "list") if b["gpu_id"] == gpu]
+        found = [b["id"] for b in json_here(buyer, "booking", "list") if b["gpu_id"] == gpu]
         if found:
             return str(found[0])
         time.sleep(0.5)
@@ -93,7 +94,7 @@ def test_provider_buyer_and_auditor(token_market: LocalMarket, provider: User, b
         "BOOKING": env["BOOKING"],
         "RPC_URL": token_market.node.rpc_url,
         "ESCROW": token_market.escrow,
-        "DEPLOY_BLOCK": str(token_market.deployment["deploy_block"]),
+        "DEPLOY_BLOCK": str(token_market.deploy_block),
     }
     for block in blocks("docs/auditor.md"):
         run(block, env)

@@ -10,6 +10,7 @@ from scraping import scrape
 
 from aitbc.client import Coordinator
 from checks import FAILED, NOT_AUTHORISED
+from in_process import json_here
 from local_market import LocalMarket, User
 
 FIRST_SECONDS = 28
@@ -24,7 +25,7 @@ def until(moment: int) -> None:
 def wait_until_settled(buyer: User, booking: str) -> Any:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        shown = buyer.json("booking", "show", booking)
+        shown = json_here(buyer, "booking", "show", booking)
         if shown["status"] == "settled":
             return shown
         time.sleep(0.5)

@@ -5,6 +5,7 @@ import time
 import pytest
 from web3 import Web3
 
+from in_process import run_here
 from local_market import LocalMarket, User
 
 MONEY = 10**6
@@ -13,7 +14,7 @@ MONEY = 10**6
 def wait_until_settled(buyer: User, booking: str) -> str:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        done = buyer.run("booking", "show", booking, "--format", "json")
+        done = run_here(buyer, "booking", "show", booking, "--format", "json")
         if '"status": "settled"' in done.stdout:
             return done.stdout
         time.sleep(0.5)

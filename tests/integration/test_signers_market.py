@@ -16,7 +16,7 @@ from stub_signer import StubSigner, new_key, serving_signer
 
 from aitbc.errors import CoordinatorError
 from http_stub import Answer
-from local_market import LocalMarket, Node, coordinator_command, write_secret
+from local_market import LocalMarket, Node, OperatorKeys, coordinator_command, write_secret
 
 PATIENCE_SECONDS = 60
 BOOKED_SECONDS = 4
@@ -75,8 +75,8 @@ def signed(tmp_path: Path) -> Iterator[Signed]:
         found = json.loads(coordinator_command(env, "init", "--json", *wish))
         assert (found["attester"], found["relayers"]) == (attester.address, [relayer.address])
         begun = json.loads((tmp_path / "coordinator/deployment.json").read_text())
-        deployment = {"address": begun["escrow"], "deploy_block": 0, "constructor": {}}
-        market = LocalMarket(tmp_path, node, deployment, attester.address, relayer.address, env)
+        keys = OperatorKeys(attester.address, relayer.address)
+        market = LocalMarket(tmp_path, node, begun["escrow"], 0, None, keys, env)
         market.start_coordinator()
         stack.callback(market.coordinator.stop)
         yield Signed(market, attests, relays)

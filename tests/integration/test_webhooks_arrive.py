@@ -27,7 +27,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def market(tmp_path: Path, receiver: Receiver) -> Iterator[LocalMarket]:
     settings = {**SETTINGS, "unreachable_seconds": "4", "webhook_url": receiver.url}
-    made = open_market(tmp_path, native=True, settings=settings, prepare=give_operator_keys)
+    made = open_market(tmp_path, native=True, settings=settings, give_keys=give_operator_keys)
     try:
         yield made
     finally:
