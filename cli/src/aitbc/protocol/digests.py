@@ -2,7 +2,7 @@
 
 import json
 
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 from pydantic import BaseModel
 
 

@@ -1,6 +1,6 @@
 """Short, typable ids of GPUs and bookings, in Crockford's base 32 (no i, l, o, u)."""
 
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 GPU_ID_CHARS = 6

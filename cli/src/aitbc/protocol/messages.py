@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Protocol, Self, get_args, get_origi
 
 from eth_abi import abi as eth_abi
 from eth_account.messages import SignableMessage
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo

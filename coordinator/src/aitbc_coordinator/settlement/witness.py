@@ -10,7 +10,7 @@ blocks, nothing is found this way.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 from hexbytes import HexBytes
 from web3.exceptions import Web3RPCError
 

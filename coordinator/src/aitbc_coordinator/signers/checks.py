@@ -6,7 +6,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.datastructures import SignedTransaction
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 from hexbytes import HexBytes
 
 from aitbc.protocol.messages import Message, SigningDomain
