@@ -16,6 +16,8 @@ from wallets import give_wallet
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
+ADDRESS = "0x" + "12" * 20
+
 
 def key_names(operator: Operator) -> set[str]:
     return {path.stem for path in (operator.home / "keys").glob("*.json")}
@@ -145,7 +147,7 @@ def test_a_signer_has_several(newcomer: Operator, node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("address", "message"),
-    [("0x12", "0x12"), (f"{new_key().address},nobody", "nobody"), (",", "relayer_address")],
+    [("0x12", "0x12"), (f"{ADDRESS},nobody", "nobody"), (",", "relayer_address")],
 )
 def test_what_names_no_relayer(newcomer: Operator, address: str, message: str) -> None:
     settings = {"relayer_signer": "clef:http://127.0.0.1:1", "relayer_address": address}
