@@ -139,7 +139,7 @@ def test_rows_count_what_was_run_and_what_was_wrong() -> None:
         (1, True),
         (6, True),
         (0, True),
-        (1, True),
+        (2, True),
         (0, True),
     ]
     some = {**right, cases[0]: Kept(1, ["paid twice"], 1), cases[-1]: Kept(1, ["lost"], 1)}
@@ -148,7 +148,7 @@ def test_rows_count_what_was_run_and_what_was_wrong() -> None:
         (0, False),
         (5, False),
         (1, False),
-        (1, True),
+        (2, True),
         (1, False),
     ]
 
