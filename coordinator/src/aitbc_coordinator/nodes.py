@@ -14,19 +14,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import requests
-from urllib3.exceptions import HTTPError
 from web3 import Web3
 from web3.providers import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from aitbc.chain.node import NODE_FAILURES, REQUEST_TIMEOUT_SECONDS, NodeFailed, reason, redact
 from aitbc.errors import ChainError
+from aitbc_coordinator.posting import Poster, PostFailed
 
 FIRST_REST_SECONDS = 1.0
 LONGEST_REST_SECONDS = 60.0
 MAX_ANSWER_BYTES = 64 * 2**20
-_PIECE_BYTES = 2**16
+_FIRST_REDIRECT = 300
+"""Of an answer's status: what is lower says that all is well."""
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]
@@ -44,14 +44,12 @@ class Endpoint:
         self.rests_until = 0.0
         self.is_checked = False
         """Whether it said that it is on the right chain, and has not failed since."""
-        self._url = url
-        self._timeout = timeout_seconds
+        self._poster = Poster(url, timeout_seconds=timeout_seconds, most_bytes=MAX_ANSWER_BYTES)
         self._monotonic = monotonic
         self._failures = 0
         self._failed: str | None = None
         self._unsuited: str | None = None
         self._unsuited_until = 0.0
-        self._local = threading.local()
 
     @property
     def trouble(self) -> str | None:
@@ -64,17 +62,13 @@ class Endpoint:
 
     def post(self, body: bytes) -> bytes:
         """Raises NodeFailed, within the time-out however slowly the answer comes."""
-        deadline = time.monotonic() + self._timeout
         try:
-            with self._session().post(
-                self._url, data=body, timeout=self._timeout, stream=True
-            ) as answer:
-                answer.raise_for_status()
-                return self._read(answer, deadline)
-        except requests.RequestException as error:
-            raise NodeFailed(reason(error)) from error
-        except (HTTPError, OSError, ValueError) as error:
-            raise NodeFailed("its answer breaks off") from error
+            status, answer = self._poster.post(body)
+        except PostFailed as error:
+            raise NodeFailed(str(error)) from None
+        if status >= _FIRST_REDIRECT:
+            raise NodeFailed(f"it answers with status {status}")
+        return answer
 
     def has_failed(self, why: str) -> None:
         self.is_checked = False
@@ -91,25 +85,6 @@ class Endpoint:
     def has_answered(self) -> None:
         self._failed, self._failures = None, 0
         self.rests_until = 0.0
-
-    def _session(self) -> requests.Session:
-        """One for each thread: they are not safe to share."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.headers["Content-Type"] = "application/json"
-        return session
-
-    def _read(self, answer: requests.Response, deadline: float) -> bytes:
-        found = bytearray()
-        # `read1` returns with what has come: a slow trickle cannot outlast the deadline.
-        while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
-            found += piece
-            if time.monotonic() > deadline:
-                raise NodeFailed("it takes too long")
-            if len(found) > MAX_ANSWER_BYTES:
-                raise NodeFailed("its answer is too large")
-        return bytes(found)
 
 
 class Nodes(JSONBaseProvider):

@@ -15,6 +15,8 @@ REQUEST_TIMEOUT_SECONDS = 15
 
 NODE_FAILURES = (requests.RequestException, Web3Exception, OSError, ValueError)
 """What web3 raises when a node is down, hangs, or answers nonsense."""
+TOO_LATE = "it takes too long"
+REFUSED = "it cannot be reached"
 
 
 class NodeFailed(Web3Exception):
@@ -83,7 +85,7 @@ def reason(error: Exception) -> str:
         return str(error)
     if error.response is not None:
         return f"it answers with status {error.response.status_code}"
-    return "it takes too long" if isinstance(error, requests.Timeout) else "it cannot be reached"
+    return TOO_LATE if isinstance(error, requests.Timeout) else REFUSED
 
 
 def redact(url: str) -> str:
