@@ -14,8 +14,18 @@ def commit(*paths: str) -> str:
     return head + "-dirty" if _git("status", "--porcelain", "--", *paths) else head
 
 
+def is_unchanged_since(commit: str, *paths: str) -> bool:
+    """Whether `paths` are as in a commit; False where they, or the commit, are not known."""
+    compared = _run("diff", "--quiet", commit, "--", *paths).returncode == 0
+    return compared and _git("ls-files", "--others", "--exclude-standard", "--", *paths) == ""
+
+
 def _git(*arguments: str) -> str:
-    done = subprocess.run(
+    done = _run(*arguments)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() if done.returncode == 0 else "unknown"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import record
+import repository
 from record import Row
-from verification import forge, lcov
+from verification import forge, known, lcov
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,3 +113,42 @@ def test_an_unknown_check_is_refused() -> None:
     )
     assert done.returncode == 2
     assert "no such check: units (there are: trees, unit, " in done.stderr
+
+
+def test_a_finding_is_known_while_its_sources_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ("git", "-c", "user.name=A", "-c", "user.email=a@example.com")
+
+    def commit() -> str:
+        subprocess.run([*git, "add", "-A"], cwd=tmp_path, check=True)
+        subprocess.run([*git, "commit", "-qm", "A change"], cwd=tmp_path, check=True)
+        return repository.commit()
+
+    def keep(**findings: tuple[bool, str]) -> None:
+        rows = [
+            Row(name, 1, "", 1, holds=holds, seconds=1, date="", commit=of, tools="", note="")
+            for name, (holds, of) in findings.items()
+        ]
+        record.write(path, "", rows)
+
+    path = tmp_path / "contracts" / "VERIFICATION.md"
+    monkeypatch.setattr(repository, "ROOT", tmp_path)
+    monkeypatch.setattr(known, "RECORD", path)
+    subprocess.run([*git, "init", "-q"], cwd=tmp_path, check=True)
+    path.parent.mkdir()
+    (path.parent / "Escrow.sol").write_text("contract Escrow {}")
+    first = commit()
+    keep(whole=(True, first), failed=(False, first), strange=(True, "0" * 40))
+    assert known.known_to_hold() == {"whole"}
+    commit()
+    assert known.known_to_hold() == {"whole"}
+
+    (path.parent / "New.sol").write_text("contract New {}")
+    assert known.known_to_hold() == frozenset()
+    second = commit()
+    assert known.known_to_hold() == frozenset()
+    keep(whole=(True, second))
+    assert known.known_to_hold() == {"whole"}
+    (path.parent / "Escrow.sol").write_text("contract Other {}")
+    assert known.known_to_hold() == frozenset()

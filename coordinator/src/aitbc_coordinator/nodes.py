@@ -25,6 +25,7 @@ from aitbc_coordinator.posting import Poster, PostFailed
 FIRST_REST_SECONDS = 1.0
 LONGEST_REST_SECONDS = 60.0
 MAX_ANSWER_BYTES = 64 * 2**20
+CHAIN_ID = RPCEndpoint("eth_chainId")
 _FIRST_REDIRECT = 300
 """Of an answer's status: what is lower says that all is well."""
 
@@ -178,6 +179,9 @@ class Nodes(JSONBaseProvider):
         try:
             if not endpoint.is_checked:
                 self._check_chain(endpoint)
+            if method == CHAIN_ID and self._chain_id is not None:
+                # web3 asks before each estimate and call.
+                return {"jsonrpc": "2.0", "id": 0, "result": hex(self._chain_id)}
             answer = self._exchange(endpoint, method, params)
         except NodeFailed as error:
             endpoint.has_failed(str(error))
@@ -186,7 +190,7 @@ class Nodes(JSONBaseProvider):
         return answer
 
     def _check_chain(self, endpoint: Endpoint) -> None:
-        answer = self._exchange(endpoint, RPCEndpoint("eth_chainId"), [])
+        answer = self._exchange(endpoint, CHAIN_ID, [])
         try:
             actual = int(str(answer.get("result")), 16)
         except ValueError:

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from hexbytes import HexBytes
 from signed import NOW, Clock, Wallet, listing, market_of, quote_request
 from sqlmodel import Session, col, select
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.exceptions import TransactionNotFound
 
 import local_market
@@ -28,6 +28,7 @@ from aitbc.protocol.funding import RELAYABLE
 from aitbc.protocol.messages import Domain, Heartbeat, SessionGrant, Terms
 from aitbc.protocol.metering import SignedHeartbeat, SignedSessionGrant
 from aitbc.signing import Signer
+from aitbc_coordinator import nodes
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
@@ -41,6 +42,7 @@ from aitbc_coordinator.settlement.relayers import Relayers
 from aitbc_coordinator.settlement.settler import Settler
 from deploying import deploy
 
+CHAIN_ID = 31_337
 COIN = 10**18
 GWEI = 10**9
 FEE_BPS = 100
@@ -55,7 +57,7 @@ class Chain:
     """A node with an escrow of each kind, that every test finds as it was when just deployed."""
 
     def __init__(self, folder: Path) -> None:
-        genesis = ("--timestamp", str(NOW), "--chain-id", "31337")
+        genesis = ("--timestamp", str(NOW), "--chain-id", str(CHAIN_ID))
         self._node = local_market.Node(folder, *genesis, block_seconds=0)
         self.rpc_url = self._node.rpc_url
         self.attester: LocalAccount = Account.create()
@@ -109,7 +111,7 @@ class Node:
 
     @classmethod
     def at(cls, url: str, clock: Clock) -> "Node":
-        node = cls(Web3(HTTPProvider(url)), clock)
+        node = cls(nodes.connect([url], CHAIN_ID), clock)
         node._sync()
         return node
 
@@ -118,9 +120,10 @@ class Node:
 
     def mine(self, blocks: int = 1, *, at: int | None = None) -> None:
         """Mine blocks a second apart, the first of them at a time."""
-        for number in range(blocks):
-            self._next_block(at if number == 0 else None)
-            self.call("evm_mine")
+        self._next_block(at)
+        self.call("evm_mine")
+        if blocks > 1:
+            self.call("anvil_mine", hex(blocks - 1), hex(1))
         self._sync()
 
     def drain(self) -> None:

@@ -18,6 +18,7 @@ from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import EscrowState
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.errors import Conflict
+from aitbc_coordinator.nodes import Nodes
 from aitbc_coordinator.serve import describe_market
 from aitbc_coordinator.settlement import funding_rows, outbox, relayers, repository, transactions
 from aitbc_coordinator.settlement.fundings import DAY_SECONDS, PLACES_FOR_PAYOUTS, Fundings
@@ -255,8 +256,8 @@ def test_a_node_that_is_down_is_not_the_buyers_fault(
 ) -> None:
     world = token_world
     request = signed(world, world.quote())
-    provider: Any = world.escrow.web3.provider
-    monkeypatch.setattr(provider, "endpoint_uri", "http://127.0.0.1:9/secret")
+    nowhere = Nodes(["http://127.0.0.1:9/secret"], None).endpoints
+    monkeypatch.setattr(world.escrow.web3.provider, "endpoints", nowhere)
     assert "secret" not in refused(world, request, 503, "node-unavailable")
 
 

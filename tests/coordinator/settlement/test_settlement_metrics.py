@@ -17,6 +17,7 @@ from aitbc.errors import AitbcError
 from aitbc.protocol.worth import SETTLE_GAS
 from aitbc_coordinator import metrics
 from aitbc_coordinator.cursor import chain_time, gas_price
+from aitbc_coordinator.nodes import Nodes
 from aitbc_coordinator.settlement import outbox
 from aitbc_coordinator.settlement.watch import Watch
 
@@ -131,11 +132,12 @@ def test_what_fails_is_left_out_and_said(world: World, port: int) -> None:
     assert (healthy["aitbc_up", "node"], healthy["aitbc_up", "database"]) == (1, 1)
 
     provider: Any = world.escrow.web3.provider
-    right, provider.endpoint_uri = provider.endpoint_uri, "http://127.0.0.1:1/s3cr3t"
+    right = provider.endpoints
+    provider.endpoints = Nodes(["http://127.0.0.1:1/s3cr3t"], None).endpoints
     try:
         seen = scrape(port)
     finally:
-        provider.endpoint_uri = right
+        provider.endpoints = right
     assert (seen["aitbc_up", "node"], seen["aitbc_up", "database"]) == (0, 1)
     assert ("aitbc_relayer_balance", world.relayer_account.address) not in seen
     assert ("aitbc_outbox_bookings",) in seen
