@@ -34,8 +34,6 @@ from local_market import BIN, LocalMarket, LocalMarketError, Process, clean_envi
 from wallets import give_operator_keys
 
 PROVIDERS = 20
-LEAD_SECONDS = 45
-"""In which all bookings are funded, and the coordinators start."""
 DURATION = 10
 FUNDED_AT_ONCE = 200
 PATIENCE_SECONDS = 120
@@ -62,13 +60,15 @@ class Scale:
     servers: int = 4
     batch_size: int = 10
     """Few enough that settling lasts as long as the kills take."""
+    lead_seconds: int = 45
+    """In which all bookings are funded, and the coordinators start."""
 
 
 def measure(scale: Scale | None = None) -> Measured:
     """Raises LocalMarketError where nobody goes on, or a payout is not the expected one."""
     scale = scale or Scale()
     with _market(scale) as market:
-        bookings = market.book(scale.bookings)
+        bookings = market.book(scale.bookings, scale.lead_seconds)
         with market.replicas(scale) as replicas:
             market.wait_until_over(bookings)
             found = [_kill(market, replicas, number, scale) for number in range(scale.kills)]
@@ -110,10 +110,10 @@ class _Market:
         self._facts = Facts(domain, PROVIDERS)
         self._buyer = str(list(local.node.web3.eth.accounts)[1])
 
-    def book(self, count: int) -> list[Booked]:
+    def book(self, count: int, lead_seconds: int) -> list[Booked]:
         """Bookings that begin soon, are delivered, and were funded."""
         now = utc_now()
-        starts_at = now + LEAD_SECONDS
+        starts_at = now + lead_seconds
         made = booked(self._buyer, self._facts.providers, count, starts_at, DURATION)
         database = Database(self.database_url)
         with database.session() as session:
@@ -137,7 +137,8 @@ class _Market:
         def is_over() -> bool:
             return int(self.local.node.web3.eth.get_block("latest")["timestamp"]) > over
 
-        _wait("the bookings did not end", is_over, LEAD_SECONDS + DURATION + PATIENCE_SECONDS)
+        time.sleep(max(0, over - utc_now()))
+        _wait("the bookings did not end", is_over, PATIENCE_SECONDS)
 
     @contextmanager
     def replicas(self, scale: Scale) -> Iterator[dict[str, Process]]:
@@ -260,7 +261,7 @@ def _say(words: str) -> None:
     print(f"bench: {words}", file=sys.stderr)
 
 
-SMALL = Scale(bookings=60, kills=1, workers=1, servers=1, batch_size=2)
+SMALL = Scale(bookings=30, kills=1, workers=1, servers=1, batch_size=2, lead_seconds=15)
 BENCHMARK = Benchmark(
     "takeover", "time without a leader, when it is killed", measure, small=partial(measure, SMALL)
 )

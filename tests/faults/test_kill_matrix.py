@@ -26,12 +26,10 @@ SELECTION = {
         Spec(1, BOOKINGS, Mischief.NONE, FaultPoint.MIGRATION_STATEMENT, 20),
         Spec(3, BOOKINGS, Mischief.REORGS, FaultPoint.REWIND_WRITTEN, 1),
         Spec(9, BOOKINGS, Mischief.DISK_FULL),
-        Spec(12, BOOKINGS, Mischief.CLOCK_BEHIND),
     ),
     "postgresql": (
         Spec(5, BOOKINGS, Mischief.NONE, FaultPoint.BATCH_WRITTEN, 1),
         Spec(6, BOOKINGS, Mischief.NONE, FaultPoint.BROADCAST_TAKEN, 2),
-        Spec(10, BOOKINGS, Mischief.NONE, FaultPoint.WEBHOOK_TAKEN, 3),
         Spec(11, BOOKINGS, Mischief.NONCE_TAKEN),
     ),
 }

@@ -29,8 +29,8 @@ GUIDE = (
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of an environment with nothing but `pip install -e ./cli`."""
     venv = tmp_path_factory.mktemp("bare") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    pip = [str(venv / "bin/pip"), "install", "-q", "-e", "./cli"]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(venv), "install", "-q", "-e", "./cli"]
     subprocess.run(pip, cwd=ROOT, check=True, timeout=240)
     return venv / "bin"
 
