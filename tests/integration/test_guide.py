@@ -30,8 +30,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of an environment with nothing but `pip install -e ./cli`."""
     venv = tmp_path_factory.mktemp("bare") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(venv), "install", "-q", "-e", "./cli"]
-    subprocess.run(pip, cwd=ROOT, check=True, timeout=240)
+    pip = [sys.executable, "-m", "pip", "--python", str(venv)]
+    install = [*pip, "install", "-q", "--no-compile", "-e", "./cli"]
+    subprocess.run(install, cwd=ROOT, check=True, timeout=240)
     return venv / "bin"
 
 
