@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from settlement_bench.bare import RESERVATIONS, TABLES, write_bare
 from settlement_bench.bookings import BEATS, PARTIAL_OF_TEN, booked
 from settlement_bench.chain import Chain
 from settlement_bench.follow import BUYER, Following, read_raw, read_with_web3
 from settlement_bench.stub import serving
 from settlement_bench.subject import Subject
+from sqlalchemy import text
 from test_gas import bench, rows_by_id
 
 from aitbc.protocol.messages import Terms
+from aitbc_coordinator.database import Database
 from local_market import LocalMarketError
 from market_bench.databases import Kind, kinds
 
@@ -27,9 +30,14 @@ GOALS = {
 
 
 @pytest.fixture(scope="module")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kind]:
-    with kinds(tmp_path_factory.mktemp("databases")) as (found, _):
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kind, Kind]]:
+    with kinds(tmp_path_factory.mktemp("databases")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def sqlite(both: tuple[Kind, Kind]) -> Kind:
+    return both[0]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +56,7 @@ def test_a_small_run_has_every_row() -> None:
     assert done.returncode == 0, done.stderr
     rows = rows_by_id(json.loads(done.stdout))
     assert goals(rows) == GOALS
-    beside = (*GOALS, "statements", "payout_blocks")
+    beside = (*GOALS, "statements", "payout_blocks", "bound_vs_web3", "bound_vs_raw")
     assert rows.keys() > {f"{name}_{kind}" for name in beside for kind in BOTH}
     for name, (bound, _) in GOALS.items():
         values = [rows[f"{name}_{kind}"]["value"] for kind in BOTH]
@@ -128,3 +136,28 @@ def test_what_is_followed_is_what_the_node_has(sqlite: Kind) -> None:
         following.bookings.append(following.bookings[0]._replace(terms=unknown))
         with pytest.raises(LocalMarketError, match="50 of 51"):
             following.follow(url, sqlite.copy(database))
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=BOTH)
+def test_bare_rows_are_those_of_the_follower(both: tuple[Kind, Kind], number: int) -> None:
+    def rows(url: str) -> dict[str, list[Any]]:
+        database = Database(url)
+        with database.read() as session:
+            found = {
+                table: sorted(
+                    map(repr, session.connection().execute(text(f"SELECT * FROM {table}")))
+                )
+                for table in (*TABLES, RESERVATIONS)
+            }
+        database.close()
+        return found
+
+    kind, following = both[number], Following(30)
+    template = following.database(kind)
+    followed, bare = kind.copy(template), kind.copy(template)
+    with serving(following.history) as url:
+        following.follow(url, followed)
+    assert len(rows(template)[RESERVATIONS]) == 30
+    assert write_bare(kind, followed, bare) > 0
+    assert rows(bare) == rows(followed)
+    assert [len(found) for found in rows(bare).values()] == [60, 30, 30, 0]

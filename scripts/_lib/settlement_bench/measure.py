@@ -25,6 +25,7 @@ from aitbc_coordinator import logs
 from aitbc_coordinator.settings import HOME_VARIABLE
 from benchmark import Benchmark, Measured, Row
 from market_bench.databases import Kind, kinds
+from settlement_bench.bare import write_bare
 from settlement_bench.bookings import Booked
 from settlement_bench.chain import Chain
 from settlement_bench.follow import Following, read_raw, read_with_web3
@@ -94,6 +95,8 @@ def rows(values: Values, names: Sequence[str]) -> tuple[Row, ...]:
         row("plain_per_second", "bookings that the plain loop settles", "1/s"),
         row("pipelined_per_second", "bookings that the pipelined loop settles", "1/s"),
         *each("followed_per_second", "events followed", "1/s"),
+        *each("bound_vs_web3", "follow_vs_web3 if nothing took time but json and rows", "times"),
+        *each("bound_vs_raw", "follow_vs_raw if nothing took time but json and rows", "times"),
         row("web3_per_second", "events that web3 reads", "1/s"),
         row("raw_per_second", "events that json parses", "1/s"),
         *each("statements", "statements in the database for a booking", "1"),
@@ -130,11 +133,16 @@ def _follow(scale: Scale, both: Sequence[Kind], values: Values) -> None:
         for number in range(scale.rounds):
             _say(f"following, round {number + 1} of {scale.rounds}")
             for kind in both:
-                seconds, ranges = following.follow(url, kind.copy(templates[kind.name]))
+                template = templates[kind.name]
+                followed = kind.copy(template)
+                seconds, ranges = following.follow(url, followed)
                 web3_seconds, raw_seconds = read_with_web3(url, ranges), read_raw(url, ranges)
+                least = raw_seconds + write_bare(kind, followed, kind.copy(template))
                 _note(values, f"followed_per_second_{kind.name}", following.events / seconds)
                 _note(values, f"follow_vs_web3_{kind.name}", web3_seconds / seconds)
                 _note(values, f"follow_vs_raw_{kind.name}", raw_seconds / seconds)
+                _note(values, f"bound_vs_web3_{kind.name}", web3_seconds / least)
+                _note(values, f"bound_vs_raw_{kind.name}", raw_seconds / least)
                 _note(values, "web3_per_second", following.events / web3_seconds)
                 _note(values, "raw_per_second", following.events / raw_seconds)
 
