@@ -55,6 +55,8 @@ class Evidence:
     relayer: str
     lived: Sequence[Lived]
     mischief: Mischief
+    killed: bool = False
+    """Whether its coordinator was away for some blocks."""
 
     def id_of(self, lived: Lived) -> str:
         return lived.terms.booking_id(self.chain.escrow.domain)

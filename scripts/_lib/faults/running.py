@@ -159,7 +159,8 @@ def _play(
         people = People(chain, supervisor)
         lived = people.live(make_plan(spec.seed, spec.bookings))
         trouble = begin(spec.mischief, scene)
-        evidence = Evidence(chain, database, str(scene.relayer.address), lived, spec.mischief)
+        relayer, killed = str(scene.relayer.address), spec.point is not None
+        evidence = Evidence(chain, database, relayer, lived, spec.mischief, killed=killed)
         in_time = _wait(lambda: projected.is_over(evidence), supervisor)
         chain.freeze()
         for _ in range(confirmations + 1):
