@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tomli_w
 from eth_account.signers.local import LocalAccount
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from aitbc.errors import InvalidInput, WalletError
@@ -174,6 +175,19 @@ def number(name: str, config: dict[str, Any]) -> int:
     return int(value(name, config))
 
 
+def check(config: dict[str, Any]) -> None:
+    """Raises InvalidInput where a configuration could never be used, whatever it still lacks."""
+    ours = {name: it for name, it in config.items() if ENV_PREFIX + name.upper() not in os.environ}
+    try:
+        Settings(**ours)
+    except ValidationError as error:
+        for problem in error.errors():
+            if problem["type"] != "missing":
+                raise InvalidInput(_unusable(problem), hint=_correct(problem)) from error
+    except SettingsError as error:
+        raise InvalidInput(str(error), hint=f"edit {config_path()}") from error
+
+
 def load_settings() -> Settings:
     """The settings of this environment. Raises InvalidInput, naming what is missing or wrong."""
     read_config()
@@ -182,14 +196,27 @@ def load_settings() -> Settings:
     except ValidationError as error:
         # What is there and wrong is told before what is missing.
         first = min(error.errors(), key=lambda problem: problem["type"] == "missing")
-        name = str(first["loc"][0])
-        variable = ENV_PREFIX + name.upper()
+        name = _name(first)
         missing = first["type"] == "missing"
         raise InvalidInput(
-            f"the setting '{name}' is missing"
-            if missing
-            else f"the setting '{name}' cannot be used: {first['msg']}",
-            hint=f"run 'aitbc-coordinator init', or set {variable}, or edit {config_path()}",
+            f"the setting '{name}' is missing" if missing else _unusable(first),
+            hint=f"run 'aitbc-coordinator init', or set {ENV_PREFIX + name.upper()}, "
+            f"or edit {config_path()}",
         ) from error
     except SettingsError as error:
         raise InvalidInput(str(error), hint=f"edit {config_path()}") from error
+
+
+def _unusable(problem: ErrorDetails) -> str:
+    return f"the setting '{_name(problem)}' cannot be used: {problem['msg']}"
+
+
+def _correct(problem: ErrorDetails) -> str:
+    variable = ENV_PREFIX + _name(problem).upper()
+    if variable in os.environ:
+        return f"correct the environment's {variable}"
+    return f"give another value with --set, or edit {config_path()}"
+
+
+def _name(problem: ErrorDetails) -> str:
+    return str(problem["loc"][0])

@@ -84,8 +84,10 @@ def provision(
         given["rpc_url"] = rpc_url
     if public_rpc_url is not None:
         given["public_rpc_url"] = public_rpc_url
-    folder = home.make_home()
     config = home.read_config()
+    asked = deployment or wish
+    home.check(config | given | ({} if asked is None else {"contract": asked.contract}))
+    folder = home.make_home()
     passphrase_file = home.make_passphrase(folder, config.get("passphrase_file"))
     config |= {"passphrase_file": str(passphrase_file), **given}
     external = signers.connect_configured(config)

@@ -73,6 +73,24 @@ def test_a_market_of_the_chains_coin_is_served_next(
     assert (market.escrow, market.token) == (kept(operator).escrow, None)
 
 
+@pytest.mark.parametrize(
+    ("args", "settings", "says"),
+    [
+        (["--set", "coin_price=3000"], {}, "leave it out"),
+        ([], {"coin_price": "3000"}, "correct the environment's AITBC_COORDINATOR_COIN_PRICE"),
+    ],
+)
+def test_nothing_is_deployed_for_settings_that_cannot_be(
+    operator: Operator, node: Node, args: list[str], settings: dict[str, str], says: str
+) -> None:
+    block = node.web3.eth.block_number
+    rpc = ("--rpc", node.rpc_url)
+    assert says in operator.refused_here("init", *rpc, *NATIVE, *args, code=2, **settings)
+    assert not (operator.home / "config.toml").exists()
+    assert not (operator.home / FILE).exists()
+    assert node.web3.eth.block_number == block
+
+
 def test_it_waits_for_as_many_blocks_as_the_environment_says(
     operator: Operator, node: Node
 ) -> None:

@@ -156,6 +156,8 @@ def test_an_empty_home_in_the_environment_is_none(
         (["--set", "chain_id=one"], "chain_id"),
         (["--set", "home=/tmp"], "home"),
         (["--set", "coin_price=dear"], "write a decimal"),
+        (["--set", "trusted_proxies=everybody"], "'trusted_proxies' cannot be used"),
+        (["--set", "coin_price=3000", "--set", "contract=NativeEscrow"], "leave it out"),
         (["--escrow", "0x12", "--contract", "NativeEscrow", "--deploy-block", "1"], "address"),
         (["--escrow", "0x" + "11" * 20], "--contract"),
         (
