@@ -176,14 +176,19 @@ def number(name: str, config: dict[str, Any]) -> int:
 
 
 def check(config: dict[str, Any]) -> None:
-    """Raises InvalidInput where a configuration could never be used, whatever it still lacks."""
-    ours = {name: it for name, it in config.items() if ENV_PREFIX + name.upper() not in os.environ}
+    """Raises InvalidInput where a configuration could never be used, whatever it still lacks.
+
+    The environment adds to it what it does not say.
+    """
     try:
-        Settings(**ours)
+        Settings(**config)
     except ValidationError as error:
         for problem in error.errors():
             if problem["type"] != "missing":
-                raise InvalidInput(_unusable(problem), hint=_correct(problem)) from error
+                hint = f"give another value with --set, or edit {config_path()}"
+                if _name(problem) not in config:
+                    hint = f"correct the environment's {ENV_PREFIX + _name(problem).upper()}"
+                raise InvalidInput(_unusable(problem), hint=hint) from error
     except SettingsError as error:
         raise InvalidInput(str(error), hint=f"edit {config_path()}") from error
 
@@ -209,13 +214,6 @@ def load_settings() -> Settings:
 
 def _unusable(problem: ErrorDetails) -> str:
     return f"the setting '{_name(problem)}' cannot be used: {problem['msg']}"
-
-
-def _correct(problem: ErrorDetails) -> str:
-    variable = ENV_PREFIX + _name(problem).upper()
-    if variable in os.environ:
-        return f"correct the environment's {variable}"
-    return f"give another value with --set, or edit {config_path()}"
 
 
 def _name(problem: ErrorDetails) -> str:
