@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from aitbc_coordinator.database import AmountColumn
+from aitbc_coordinator.errors import Unavailable
 
 
 class ChainCursor(SQLModel, table=True):
@@ -34,9 +35,12 @@ class Seen(NamedTuple):
 
     timestamp: int
     gas_price: int
+    halted: str | None = None
 
 
-_SEEN = select(col(ChainCursor.block_timestamp), col(ChainCursor.gas_price))
+_SEEN = select(
+    col(ChainCursor.block_timestamp), col(ChainCursor.gas_price), col(ChainCursor.halted)
+)
 
 
 def chain_time(session: Session) -> int:
@@ -51,6 +55,16 @@ def chain_time(session: Session) -> int:
 def gas_price(session: Session) -> int:
     """Wei for a unit of gas as of the last followed block, 0 before the first one."""
     return last_seen(session).gas_price
+
+
+def require_sound(seen: Seen) -> None:
+    """Raises Unavailable (`chain-replaced`) while what is followed may not be so any more."""
+    if seen.halted is not None:
+        raise Unavailable(
+            "chain-replaced",
+            "what was final on the chain was replaced: nothing new is promised, and nothing paid",
+            hint="pay no quote meanwhile; the operator must look at the chain before it goes on",
+        )
 
 
 def last_seen(session: Session) -> Seen:

@@ -214,7 +214,11 @@ class World:
         return terms.booking_id(self.escrow.domain)
 
     def quote(self, duration: int = 60, starts_at: int = 0) -> Terms:
-        request = quote_request(
+        request = self.quote_request(duration, starts_at)
+        return wire.SignedQuotes.model_validate(self.post("/quotes", request)).items[0].terms
+
+    def quote_request(self, duration: int = 60, starts_at: int = 0) -> wire.SignedQuoteRequest:
+        return quote_request(
             self.buyer,
             self.gpu_id,
             duration=duration,
@@ -223,7 +227,6 @@ class World:
             max_price=COIN * 100,
             signed_at=self.context.now(),
         )
-        return wire.SignedQuotes.model_validate(self.post("/quotes", request)).items[0].terms
 
     def fund(self, terms: Terms) -> Any:
         function = self.escrow.functions.fund(terms.abi_values())

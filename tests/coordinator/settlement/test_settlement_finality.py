@@ -95,6 +95,26 @@ def test_a_reorg_below_what_is_final_stops_follower_and_settler(
     assert world.transactions() == []
 
 
+def test_nothing_new_is_promised_while_it_is_stopped(
+    world: World, follower: MakeFollower, pair: Pair
+) -> None:
+    request = world.quote_request()
+    quoted = world.post("/quotes", request)
+    world.node.mine(6)
+    made = follower(pair[0], finality_blocks=2)
+    run(made)
+    pair[0].fault = Fault.FORKED
+    world.node.mine(1)
+    with pytest.raises(Replaced):
+        made.step()
+    problem = world.post("/quotes", world.quote_request(), 503)
+    assert problem["code"] == "chain-replaced"
+    assert world.post("/quotes", request, 200) == quoted
+    pair[0].fault = Fault.NONE
+    run(made)
+    world.quote(starts_at=world.context.now() + 3600)
+
+
 def test_a_node_on_a_fork_of_its_own_is_passed_over_and_alone_it_stops_everything(
     world: World, coordinator: Coordinator, follower: MakeFollower, pair: Pair
 ) -> None:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -259,6 +260,16 @@ def test_a_node_that_is_down_is_not_the_buyers_fault(
     nowhere = Nodes(["http://127.0.0.1:9/secret"], None).endpoints
     monkeypatch.setattr(world.escrow.web3.provider, "endpoints", nowhere)
     assert "secret" not in refused(world, request, 503, "node-unavailable")
+
+
+def test_none_is_taken_while_what_was_final_is_replaced(token_world: World) -> None:
+    world = token_world
+    request = signed(world, world.quote())
+    world.restart().follow()
+    world.context.database.transact(partial(repository.halt, reason="block 1 was final"))
+    assert "pay no quote" in refused(world, request, 503, "chain-replaced")
+    world.context.database.transact(partial(repository.halt, reason=None))
+    world.post("/fundings", request, 202)
 
 
 def test_the_budget_of_a_day(token_world: World, clock: Clock) -> None:

@@ -194,6 +194,7 @@ def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.Signe
                 403: SIGNED,
                 404: ("unknown-gpu",),
                 409: (
+                    "market-retired",
                     "not-listed",
                     "unreachable",
                     "unavailable",
@@ -211,6 +212,7 @@ def get_listing(digest: ListingDigest, context: ContextDependency) -> wire.Signe
                     "starts-too-soon",
                     "starts-too-late",
                 ),
+                503: ("chain-replaced", "database-unavailable", "signer-unavailable"),
             }
         ),
     },

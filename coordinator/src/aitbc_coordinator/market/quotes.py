@@ -10,7 +10,7 @@ from aitbc.protocol.availability import LOOK_AHEAD_SECONDS, hours_of
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator import retirement
 from aitbc_coordinator.context import Context
-from aitbc_coordinator.cursor import last_seen
+from aitbc_coordinator.cursor import last_seen, require_sound
 from aitbc_coordinator.database import insert_rows
 from aitbc_coordinator.errors import Conflict, Invalid, Missing
 from aitbc_coordinator.market import listings, matching, repository, views, worth
@@ -50,6 +50,7 @@ def make(
     now = context.now()
     span = _span(context.settings, request, now)
     block = last_seen(session)
+    require_sound(block)
     least = worth.minimum(context, block.gas_price)
     slot = Slot(*span, block.timestamp)
     if named is None:

@@ -24,6 +24,7 @@ FundingBody = Annotated[wire.FundingRequest, Body(examples=[examples.FUNDING])]
             403: ("wrong-signer",),
             404: ("unknown-quote",),
             409: (
+                "market-retired",
                 "relay-off",
                 "relay-budget",
                 "gas-too-dear",
@@ -31,7 +32,12 @@ FundingBody = Annotated[wire.FundingRequest, Body(examples=[examples.FUNDING])]
                 "funding-accepted",
             ),
             422: ("would-fail",),
-            503: ("node-unavailable", "database-unavailable", "signer-unavailable"),
+            503: (
+                "chain-replaced",
+                "node-unavailable",
+                "database-unavailable",
+                "signer-unavailable",
+            ),
         }
     ),
 )

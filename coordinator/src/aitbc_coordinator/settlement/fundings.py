@@ -20,6 +20,7 @@ from aitbc.errors import ChainError
 from aitbc.protocol import wire
 from aitbc_coordinator import retirement
 from aitbc_coordinator.context import Context
+from aitbc_coordinator.cursor import last_seen, require_sound
 from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised, Unavailable
 from aitbc_coordinator.fault_points import FaultPoint, reach
 from aitbc_coordinator.market import reservations
@@ -64,6 +65,7 @@ class Fundings:
             if self._is_known(session, booking_id, request):
                 return answer
             retirement.require_in_use(session)
+            require_sound(last_seen(session))
             self._require_live_quote(session, booking_id)
         call = self._checked_call(request)
         self._context.wallets.spend(terms.buyer)
