@@ -4,11 +4,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Barrier
 from typing import NamedTuple
 
 import pytest
 
-from aitbc_coordinator.posting import Poster, PostFailed
+from aitbc_coordinator.posting import KEPT_CONNECTIONS, Poster, PostFailed
 
 
 class Seen(NamedTuple):
@@ -23,8 +24,11 @@ class Keeper(ThreadingHTTPServer):
     """Keeps connections, notes requests, and answers with what it was sent."""
 
     daemon_threads = True
+    request_queue_size = 2 * KEPT_CONNECTIONS
     seen: list[Seen]
     status = 200
+    together: Barrier | None = None
+    """Where there is one, so many requests are answered at a time."""
 
     @property
     def url(self) -> str:
@@ -40,6 +44,8 @@ class Echo(BaseHTTPRequestHandler):
         self.server.seen.append(
             Seen(self.client_address[1], self.path, dict(self.headers.items()), body)
         )
+        if self.server.together is not None:
+            self.server.together.wait(timeout=10)
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -82,11 +88,14 @@ def test_what_is_not_read_to_its_end_spoils_no_later_answer(keeper: Keeper) -> N
     assert keeper.seen[0].port != keeper.seen[1].port
 
 
-def test_threads_may_post_at_once(keeper: Keeper) -> None:
+def test_threads_may_post_at_once(keeper: Keeper, caplog: pytest.LogCaptureFixture) -> None:
     to = poster(keeper.url)
-    bodies = [str(number).encode() for number in range(40)]
-    with ThreadPoolExecutor(8) as pool:
+    keeper.together = Barrier(KEPT_CONNECTIONS)
+    bodies = [str(number).encode() for number in range(2 * KEPT_CONNECTIONS)]
+    with ThreadPoolExecutor(KEPT_CONNECTIONS) as pool:
         assert [body for _, body in pool.map(to.post, bodies)] == bodies
+    assert len({seen.port for seen in keeper.seen}) == KEPT_CONNECTIONS
+    assert caplog.records == []
 
 
 def test_a_password_in_the_url_is_sent_as_one(keeper: Keeper) -> None:

@@ -17,6 +17,8 @@ from urllib3.exceptions import TimeoutError as TooLate
 
 from aitbc.chain.node import REFUSED, TOO_LATE
 
+KEPT_CONNECTIONS = 40
+"""As many as the API has threads."""
 _PIECE_BYTES = 1 << 16
 
 
@@ -76,7 +78,7 @@ class Poster:
 
     @cached_property
     def _way(self) -> "_Way":
-        return _Ways().find(self._url)
+        return _Ways(pool_maxsize=KEPT_CONNECTIONS).find(self._url)
 
 
 class _Way(NamedTuple):
