@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, delete, exists, false, func, or_, update
+from sqlalchemy import Select, and_, bindparam, delete, exists, false, func, or_, update
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
@@ -41,8 +41,59 @@ ITS_ATTESTATION = and_(
 # As indexes have it: most bookings are closed, and most attestations settled.
 _UNCLOSED = col(Booking.state).in_((BookingState.OPEN, BookingState.DISPUTED))
 _UNSETTLED = col(Attestation.settled) == false()
+_CLOSED = exists().where(
+    col(Booking.id) == col(Attestation.booking_id),
+    col(Booking.state) == BookingState.CLOSED,
+)
 _metered_until = func.coalesce(col(Booking.disputed_at), col(Booking.ends_at))
 _LAST_TO_END = (_metered_until.desc(), col(Booking.id))
+
+
+def _release(state: RelayState, *, mined: bool, attempts: int) -> Any:
+    """Frees what is in the transactions of a state, and counts so many attempts."""
+    was_mined = col(RelayTransaction.mined_block).is_not(None)
+    spent = exists().where(
+        col(RelayTransaction.batch_id) == col(Attestation.batch_id),
+        col(RelayTransaction.state) == state,
+        was_mined if mined else ~was_mined,
+    )
+    freed = {"batch_id": None, "attempts": col(Attestation.attempts) + attempts}
+    return update(Attestation).where(_UNSETTLED, spent).values(**freed)
+
+
+# Made once: to make them in every pass takes longer than to answer them.
+_DUE = (
+    sql_select(col(Booking.id))
+    .where(
+        _UNCLOSED,
+        _metered_until > bindparam("claimable_after"),
+        or_(
+            and_(
+                _metered_until <= bindparam("now"),
+                exists().where(
+                    col(Receipt.booking_id) == col(Booking.id),
+                    col(Receipt.used_seconds) >= col(Booking.ends_at) - col(Booking.starts_at),
+                ),
+            ),
+            _metered_until < bindparam("unheard_since"),
+            col(Booking.refused),
+        ),
+        ~exists().where(ITS_ATTESTATION),
+    )
+    .order_by(col(Booking.refused), _metered_until, col(Booking.id))
+    .limit(bindparam("most"))
+)
+_TICK_OFF = update(Attestation).where(_UNSETTLED, _CLOSED).values(settled=True)
+_OPEN_CLAIMS = (
+    select(Attestation, Booking)
+    .join(Booking, ITS_ATTESTATION)
+    .where(_UNSETTLED, col(Attestation.kind) == AttestationKind.CLAIM)
+)
+_RELEASES = (
+    _release(RelayState.FINAL, mined=True, attempts=1),
+    _release(RelayState.FAILED, mined=True, attempts=1),
+    _release(RelayState.FAILED, mined=False, attempts=0),
+)
 
 
 def find_attestation(
@@ -121,26 +172,16 @@ def due_bookings(
     before `unheard_since`. Where it stopped at or before `claimable_after` the claim window has
     passed, and a booking is left out.
     """
-    attested = exists().where(ITS_ATTESTATION)
-    delivered_whole = exists().where(
-        col(Receipt.booking_id) == col(Booking.id),
-        col(Receipt.used_seconds) >= col(Booking.ends_at) - col(Booking.starts_at),
+    found = session.connection().execute(
+        _DUE,
+        {
+            "now": now,
+            "unheard_since": unheard_since,
+            "claimable_after": claimable_after,
+            "most": limit,
+        },
     )
-    query = (
-        select(col(Booking.id))
-        .where(
-            _UNCLOSED,
-            _metered_until > claimable_after,
-            or_(
-                and_(_metered_until <= now, delivered_whole),
-                _metered_until < unheard_since,
-                col(Booking.refused),
-            ),
-            ~attested,
-        )
-        .order_by(col(Booking.refused), _metered_until, col(Booking.id))
-    )
-    return session.exec(query.limit(limit)).all()
+    return found.scalars().all()
 
 
 class Unsettled(NamedTuple):
@@ -166,29 +207,30 @@ class Unsettled(NamedTuple):
 
 
 _TERMS = list(Terms.model_fields)
-_OF_UNSETTLED = [
-    *(getattr(Attestation, name) for name in Unsettled._fields[:-1]),
-    *(getattr(Booking, name) for name in _TERMS),
-]
+_WAITING: Any = (
+    sql_select(
+        *(getattr(Attestation, name) for name in Unsettled._fields[:-1]),
+        *(getattr(Booking, name) for name in _TERMS),
+    )
+    .join(Booking, ITS_ATTESTATION)
+    .where(
+        _UNSETTLED,
+        col(Attestation.batch_id).is_(None),
+        col(Attestation.attempts) < MAX_ATTEMPTS,
+        _metered_until > bindparam("claimable_after"),
+        _UNCLOSED,
+    )
+    .order_by(col(Attestation.refused), col(Attestation.attempts), col(Attestation.id))
+    .limit(bindparam("most"))
+)
 
 
 def unsettled(session: Session, claimable_after: int, limit: int) -> list[Unsettled]:
     """Attestations that wait for a batch: payouts before refusals, which cost their makers next to
     nothing; of each, those that never failed first.
     """
-    query: Any = (
-        sql_select(*_OF_UNSETTLED)
-        .join(Booking, ITS_ATTESTATION)
-        .where(
-            _UNSETTLED,
-            col(Attestation.batch_id).is_(None),
-            col(Attestation.attempts) < MAX_ATTEMPTS,
-            _metered_until > claimable_after,
-            _UNCLOSED,
-        )
-        .order_by(col(Attestation.refused), col(Attestation.attempts), col(Attestation.id))
-    )
-    rows: Any = session.connection().execute(query.limit(limit))
+    asked = {"claimable_after": claimable_after, "most": limit}
+    rows: Any = session.connection().execute(_WAITING, asked)
     return [_unsettled(tuple(row)) for row in rows]
 
 
@@ -286,31 +328,15 @@ def mark_settled(session: Session) -> None:
     That is each attestation whose booking is closed, by whichever event, and each claim that was
     paid, by whichever receipt.
     """
-    closed = exists().where(
-        col(Booking.id) == col(Attestation.booking_id),
-        col(Booking.state) == BookingState.CLOSED,
-    )
-    session.exec(update(Attestation).where(_UNSETTLED, closed).values(settled=True))
-    claims = (
-        select(Attestation, Booking)
-        .join(Booking, ITS_ATTESTATION)
-        .where(
-            _UNSETTLED,
-            col(Attestation.kind) == AttestationKind.CLAIM,
-        )
-    )
-    for claim, booking in session.exec(claims):
+    session.exec(_TICK_OFF)
+    for claim, booking in session.exec(_OPEN_CLAIMS):
         claim.settled = booking.amount - booking.remaining >= claim.earned
     session.flush()
 
 
 def reopen(session: Session, booking_ids: Iterable[str] | None = None) -> None:
     """The closing of bookings was taken back: of these, or of whichever."""
-    closed = exists().where(
-        col(Booking.id) == col(Attestation.booking_id),
-        col(Booking.state) == BookingState.CLOSED,
-    )
-    reopened = update(Attestation).where(col(Attestation.settled), ~closed)
+    reopened = update(Attestation).where(col(Attestation.settled), ~_CLOSED)
     if booking_ids is not None:
         reopened = reopened.where(col(Attestation.booking_id).in_(list(booking_ids)))
     session.exec(reopened.values(settled=False))
@@ -318,22 +344,8 @@ def reopen(session: Session, booking_ids: Iterable[str] | None = None) -> None:
 
 def release_spent(session: Session) -> None:
     """Free what a finished transaction left unsettled; being mined in vain counts as an attempt."""
-    for state, mined, attempts in (
-        (RelayState.FINAL, True, 1),
-        (RelayState.FAILED, True, 1),
-        (RelayState.FAILED, False, 0),
-    ):
-        was_mined = col(RelayTransaction.mined_block).is_not(None)
-        spent = exists().where(
-            col(RelayTransaction.batch_id) == col(Attestation.batch_id),
-            col(RelayTransaction.state) == state,
-            was_mined if mined else ~was_mined,
-        )
-        session.exec(
-            update(Attestation)
-            .where(_UNSETTLED, spent)
-            .values(batch_id=None, attempts=col(Attestation.attempts) + attempts)
-        )
+    for release in _RELEASES:
+        session.exec(release)
 
 
 def give_up(session: Session, batch_id: str) -> None:

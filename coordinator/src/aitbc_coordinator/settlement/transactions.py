@@ -34,8 +34,8 @@ class Load(NamedTuple):
 NOTHING = Load(0, 0)
 
 
-def live(session: Session) -> list[Group]:
-    """The group of each nonce with a transaction under way, by sender and nonce."""
+def _of_live_nonces() -> Any:
+    """All that was signed for a nonce with a transaction under way, and has not failed."""
     under_way = aliased(RelayTransaction)
     nonces = (
         select(col(under_way.sender), col(under_way.nonce))
@@ -43,22 +43,39 @@ def live(session: Session) -> list[Group]:
         .distinct()
         .subquery()
     )
-    query = (
+    its_nonce = and_(
+        col(RelayTransaction.sender) == nonces.c.sender,
+        col(RelayTransaction.nonce) == nonces.c.nonce,
+    )
+    order = (RelayTransaction.sender, RelayTransaction.nonce, RelayTransaction.bump)
+    return (
         select(RelayTransaction)
-        .join(
-            nonces,
-            and_(
-                col(RelayTransaction.sender) == nonces.c.sender,
-                col(RelayTransaction.nonce) == nonces.c.nonce,
-            ),
-        )
+        .join(nonces, its_nonce)
         .where(col(RelayTransaction.state) != RelayState.FAILED)
-        .order_by(
-            col(RelayTransaction.sender), col(RelayTransaction.nonce), col(RelayTransaction.bump)
+        .order_by(*(col(column) for column in order))
+    )
+
+
+# Made once: each pass asks several times, and making one takes longer than to answer it.
+_LIVE = _of_live_nonces()
+_LOADS = sql_select(
+    *(
+        col(column)
+        for column in (
+            RelayTransaction.sender,
+            RelayTransaction.nonce,
+            RelayTransaction.state,
+            RelayTransaction.gas,
+            RelayTransaction.max_fee,
         )
     )
+).where(col(RelayTransaction.state).in_(LIVE_STATES))
+
+
+def live(session: Session) -> list[Group]:
+    """The group of each nonce with a transaction under way, by sender and nonce."""
     groups: dict[tuple[str, int], Group] = {}
-    for transaction in session.exec(query):
+    for transaction in session.exec(_LIVE):
         groups.setdefault((transaction.sender, transaction.nonce), []).append(transaction)
     return list(groups.values())
 
@@ -74,14 +91,7 @@ def pending(session: Session) -> list[Group]:
 
 def loads(session: Session) -> dict[str, Load]:
     """What each sender has under way, of those that have anything."""
-    query = sql_select(
-        col(RelayTransaction.sender),
-        col(RelayTransaction.nonce),
-        col(RelayTransaction.state),
-        col(RelayTransaction.gas),
-        col(RelayTransaction.max_fee),
-    ).where(col(RelayTransaction.state).in_(LIVE_STATES))
-    rows: Any = session.connection().execute(query)
+    rows: Any = session.connection().execute(_LOADS)
     costs: dict[str, dict[int, int]] = {}
     for sender, nonce, state, gas, max_fee in rows:
         cost = gas * max_fee if state in PENDING_STATES else 0
