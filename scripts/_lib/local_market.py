@@ -127,6 +127,14 @@ def anvil_binary() -> Path:
     return BIN / "anvil"
 
 
+STATES_IN_MEMORY = ("--prune-history", "100000")
+"""Options for a node that is to reorganize its chain.
+
+By itself anvil keeps but its newest states in memory, and one that it read again from its disk has
+no contracts any more: a reorg back to it would leave nothing deployed, without a word.
+"""
+
+
 class Node:
     """A real anvil that mines every `block_seconds`; with 0, as soon as it has a transaction."""
 

@@ -24,7 +24,7 @@ from aitbc.chain.escrow import Escrow
 from aitbc.protocol.artifacts import ContractName, load_artifact
 from aitbc.protocol.messages import Domain
 from faults.plan import FEE_BPS
-from local_market import LocalMarketError, Node
+from local_market import STATES_IN_MEMORY, LocalMarketError, Node
 
 COIN = 10**18
 GWEI = 10**9
@@ -78,7 +78,7 @@ class Chain:
     """A node of its own. `tick` of a mischief is called before every block that is due."""
 
     def __init__(self, folder: Path, attester: str) -> None:
-        options = ("--no-mining", "--gas-limit", str(GAS_LIMIT))
+        options = ("--no-mining", "--gas-limit", str(GAS_LIMIT), *STATES_IN_MEMORY)
         self.node = Node(folder, *options, block_seconds=0)
         self.web3 = self.node.web3
         self.chain_id = self.node.chain_id

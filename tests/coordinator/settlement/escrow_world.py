@@ -58,7 +58,8 @@ class Chain:
 
     def __init__(self, folder: Path) -> None:
         genesis = ("--timestamp", str(NOW), "--chain-id", str(CHAIN_ID))
-        self._node = local_market.Node(folder, *genesis, block_seconds=0)
+        options = (*genesis, *local_market.STATES_IN_MEMORY)
+        self._node = local_market.Node(folder, *options, block_seconds=0)
         self.rpc_url = self._node.rpc_url
         self.attester: LocalAccount = Account.create()
         self._call("evm_setNextBlockTimestamp", NOW + 1)
