@@ -1,12 +1,14 @@
-"""Many rows in one statement: what is read back is what was given, on both databases."""
+"""Many rows in one statement, and many values asked for: the same on both databases."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
+from sqlalchemy import BigInteger
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
-from aitbc_coordinator.database import Database, insert_rows
+from aitbc_coordinator.database import Database, among, insert_rows
 from aitbc_coordinator.settlement.models import Booking, BookingState
 
 LARGEST_AMOUNT = 2**256 - 1
@@ -77,3 +79,23 @@ def test_an_amount_is_never_negative(database: Database) -> None:
     with pytest.raises(ValueError, match="never negative"), database.session() as session:
         insert_rows(session, Booking, [booking(1, paid=-1)])
     assert stored(database) == []
+
+
+@pytest.mark.parametrize("asked", [(), AWKWARD[:2], {*AWKWARD, "elsewhere"}, {"of": 1, "": 2}])
+def test_texts_are_found_whatever_is_in_them(database: Database, asked: Collection[str]) -> None:
+    with database.session() as session:
+        insert_rows(session, Booking, [booking(number) for number in range(len(AWKWARD))])
+    theirs = select(col(Booking.short_id)).where(among(col(Booking.short_id), "texts"))
+    with database.read() as session:
+        found = session.exec(theirs, params={"texts": asked}).all()
+    assert sorted(found) == sorted(text for text in AWKWARD if text in asked)
+
+
+def test_numbers_are_found_however_many_are_asked_for(database: Database) -> None:
+    with database.session() as session:
+        insert_rows(session, Booking, [booking(number) for number in range(3)])
+    theirs = among(col(Booking.fund_by), "numbers", BigInteger)
+    asked = [*range(70_000), LARGEST_INTEGER, LARGEST_INTEGER - 2]
+    with database.read() as session:
+        found = session.exec(select(col(Booking.id)).where(theirs), params={"numbers": asked}).all()
+    assert sorted(found) == ["0000", "0002"]

@@ -4,17 +4,21 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
-from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
+    Boolean,
+    ColumnClause,
+    ColumnElement,
     Dialect,
     Engine,
     String,
+    TableValuedAlias,
     Text,
     bindparam,
     cast,
@@ -25,7 +29,10 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Session, SQLModel
 
 from aitbc_coordinator.group_commit import GroupCommit
@@ -37,19 +44,54 @@ CONNECTIONS = 40
 POSTGRES_WRITERS = 2
 """Transactions in which requests are served at a time; more wait for each other. SQLite has one."""
 
-VALUES = 500
-"""So many values stand between the brackets of one `IN (…)`."""
-_ROWS = "rows"
+ROWS = "rows"
+"""The parameter of `rows_as_json`."""
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """As many items at a time as one statement takes values."""
-    rest = iter(items)
-    while some := list(islice(rest, VALUES)):
-        yield some
+def among(column: Any, name: str, of: type[TypeEngine[Any]] = Text) -> ColumnElement[bool]:
+    """SQL: whether a column has one of the values of the collection that the parameter `name` is.
+
+    However many they are, the statement and its one parameter stay the same, unlike with `IN`.
+    """
+    return _Among(column, bindparam(name, type_=_Listed(of)))
+
+
+class _Listed(TypeDecorator[Collection[Any]]):
+    """Values as one parameter: an array, or JSON where the database has no arrays."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, of: type[TypeEngine[Any]]) -> None:
+        super().__init__()
+        self.of = of
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(self.of))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        values = list(value)
+        return json.dumps(values) if dialect.name == "sqlite" else values
+
+
+class _Among(FunctionElement[bool]):
+    name = "among"
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_Among, "sqlite")
+def _among_json(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  # clauses of SQL, no values
+
+
+@compiles(_Among, "postgresql")
+def _among_array(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} = ANY ({values})"
 
 
 def insert_rows(
@@ -88,7 +130,7 @@ class _Insertion(NamedTuple):
         if self.one_by_one:
             return stored
         names = [name for name, _ in self.columns]
-        return {_ROWS: json.dumps([dict(zip(names, row, strict=True)) for row in stored])}
+        return {ROWS: json.dumps([dict(zip(names, row, strict=True)) for row in stored])}
 
 
 @lru_cache
@@ -102,10 +144,7 @@ def _insertion(
     if one_by_one:
         statement = sqlite.insert(table).values({name: bindparam(name) for name in names})
     else:
-        given = func.json_to_recordset(cast(bindparam(_ROWS, type_=Text), JSON)).table_valued(
-            *(column(name, type_) for name, type_ in types)
-        )
-        source = select(*given.render_derived(with_types=True).c)
+        source = select(*rows_as_json(*(column(name, type_) for name, type_ in types)).c)
         statement = postgresql.insert(table).from_select(names, source)
     if changing:
         values = {name: statement.excluded[name] for name in changing}
@@ -115,6 +154,12 @@ def _insertion(
     stored = {name: type_.dialect_impl(dialect).bind_processor(dialect) for name, type_ in types}
     columns = tuple((name, stored[name]) for name in ordered)
     return _Insertion(str(compiled), columns, one_by_one)
+
+
+def rows_as_json(*columns: ColumnClause[Any]) -> TableValuedAlias:
+    """Rows with these columns, which are given as a JSON text; on PostgreSQL alone."""
+    given = func.json_to_recordset(cast(bindparam(ROWS, type_=Text), JSON))
+    return given.table_valued(*columns).render_derived(with_types=True)
 
 
 class AmountColumn(TypeDecorator[int]):

@@ -1,5 +1,6 @@
 """`aitbc-coordinator serve`: the API and the background workers in one process; `worker`: these."""
 
+import gc
 import signal
 import socket
 import threading
@@ -182,6 +183,7 @@ class _Coordinator:
     def at_work(self) -> Iterator[None]:
         """Its background work goes on, and its metrics can be read."""
         context, settings = self.context, self.context.settings
+        keep_what_there_is()
         self.workers.start()
         try:
             with metrics.served(context.metrics, settings.metrics_host, settings.metrics_port):
@@ -216,6 +218,12 @@ def _coordinator(settings: Settings) -> Iterator[_Coordinator]:
         yield _Coordinator(context, workers, watch)
     finally:
         database.close()
+
+
+def keep_what_there_is() -> None:
+    """Spare the garbage collector what stays until the end: modules, routes, statements."""
+    gc.collect()
+    gc.freeze()
 
 
 def _run(app: object, listener: socket.socket) -> None:

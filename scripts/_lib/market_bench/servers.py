@@ -21,7 +21,7 @@ from aitbc_coordinator import logs
 from aitbc_coordinator.api.app import create_app
 from aitbc_coordinator.context import Attester, Context
 from aitbc_coordinator.database import Database
-from aitbc_coordinator.serve import server_config
+from aitbc_coordinator.serve import keep_what_there_is, server_config
 from aitbc_coordinator.settings import Settings
 from local_market import LocalMarketError
 
@@ -83,5 +83,6 @@ def _serve(make_app: Callable[[str], object], url: str, log: Path, ready: Connec
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         server = uvicorn.Server(server_config(make_app(url)))
+        keep_what_there_is()
         ready.send(listener.getsockname()[1])
         server.run(sockets=[listener])

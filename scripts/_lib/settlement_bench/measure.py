@@ -22,6 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from aitbc_coordinator import logs
+from aitbc_coordinator.serve import keep_what_there_is
 from aitbc_coordinator.settings import HOME_VARIABLE
 from benchmark import Benchmark, Measured, Row
 from market_bench.databases import Kind, kinds
@@ -208,6 +209,7 @@ def _subjects(both: Sequence[Kind], chain: Chain) -> Iterator[list[Subject]]:
         subjects = [Subject(kind, chain) for kind in both]
         for subject in subjects:
             stack.callback(subject.stop)
+        keep_what_there_is()
         yield subjects
 
 

@@ -11,7 +11,7 @@ from sqlmodel import col, func, select
 from aitbc.protocol.wire import Market
 from aitbc.signing import Signer
 from aitbc_coordinator.context import Attester, Context
-from aitbc_coordinator.database import Database, chunks
+from aitbc_coordinator.database import Database, among
 from aitbc_coordinator.settings import Settings
 from aitbc_coordinator.settlement.follower import Follower
 from aitbc_coordinator.settlement.models import LIVE_STATES, Booking, BookingState, RelayTransaction
@@ -124,7 +124,7 @@ class Subject:
         domain = self._context.market.domain
         earned = {each.terms.booking_id(domain): each.earned for each in bookings}
         with self._database.read() as session:
-            for some in chunks(earned):
-                for row in session.exec(select(Booking).where(col(Booking.id).in_(some))):
-                    if row.paid + row.fee != earned[row.id]:
-                        raise LocalMarketError(f"{row.id} was paid otherwise than it earned")
+            theirs = select(Booking).where(among(col(Booking.id), "booking_ids"))
+            for row in session.exec(theirs, params={"booking_ids": earned}):
+                if row.paid + row.fee != earned[row.id]:
+                    raise LocalMarketError(f"{row.id} was paid otherwise than it earned")

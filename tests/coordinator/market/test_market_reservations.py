@@ -9,14 +9,14 @@ from fastapi.testclient import TestClient
 from signed import NOW, Clock, Wallet, listing, quote_request
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from aitbc.protocol import wire
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.database import Database
 from aitbc_coordinator.errors import Contended
 from aitbc_coordinator.group_commit import is_conflict
-from aitbc_coordinator.market import reservations, standing
+from aitbc_coordinator.market import repository, reservations, standing
 from aitbc_coordinator.market.models import Gpu, Reservation
 
 SetChainTime = Callable[[int], None]
@@ -275,6 +275,19 @@ def test_a_gpu_is_idle_from_the_end_of_the_latest_booking_that_has_begun(
     clock.now = booked[1].terms.ends_at + 3600
     assert clock.now < later
     assert idle_price(client, booked[0]) == 35_250
+
+
+def test_a_gpu_stays_idle_from_the_latest_second_that_was_told(
+    context: Context, quote: Callable[..., wire.SignedQuote]
+) -> None:
+    gpu_id = quote().gpu_id
+    seconds = []
+    for told in ({gpu_id: NOW + 100}, {gpu_id: NOW + 50, "g-gone": NOW + 200}, {gpu_id: NOW + 101}):
+        with context.database.session() as session:
+            repository.idle_from(session, told)
+        with context.database.read() as session:
+            seconds.append(session.exec(select(Gpu.idle_since).where(col(Gpu.id) == gpu_id)).one())
+    assert seconds == [NOW + 100, NOW + 100, NOW + 101]
 
 
 def test_a_booking_cancelled_before_its_start_leaves_the_gpu_as_idle_as_it_was(

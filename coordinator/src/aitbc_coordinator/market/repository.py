@@ -1,16 +1,19 @@
 """All SQL of the market. Nothing here commits."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     BindParameter,
     ColumnElement,
     Text,
     bindparam,
+    column,
     delete,
     func,
     literal,
@@ -22,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, SQLModel, col, select
 
-from aitbc_coordinator.database import chunks
+from aitbc_coordinator.database import ROWS, among, rows_as_json
 from aitbc_coordinator.errors import Contended
 from aitbc_coordinator.market.models import (
     Gpu,
@@ -74,15 +77,27 @@ _LAST_BEGUN = (
     .scalar_subquery()
 )
 _QUOTED_COLUMNS: Any = [getattr(Quote, name) for name in Quoted._fields]
-_QUOTED = sql_select(*_QUOTED_COLUMNS).where(
-    col(Quote.booking_id).in_(bindparam("booking_ids", expanding=True))
-)
+_QUOTED = sql_select(*_QUOTED_COLUMNS).where(among(col(Quote.booking_id), "booking_ids"))
+_RESERVED = among(col(Reservation.quote_id), "quote_ids")
 _GPUS = SQLModel.metadata.tables[str(Gpu.__tablename__)]
 _IDLE_FROM = (
     update(_GPUS)
     .where(_GPUS.c.id == bindparam("gpu_id"), _GPUS.c.idle_since < bindparam("since"))
     .values(idle_since=bindparam("since"))
 )
+_IDLE = rows_as_json(column("gpu_id", Text), column("since", BigInteger))
+_LOCKED_IDLE = (
+    sql_select(_IDLE)
+    .join(_GPUS, _GPUS.c.id == _IDLE.c.gpu_id)
+    .where(_GPUS.c.idle_since < _IDLE.c.since)
+    .order_by(_GPUS.c.id)
+    .with_for_update(of=_GPUS)
+    .subquery()
+)
+_ALL_IDLE_FROM = (
+    update(_GPUS).where(_GPUS.c.id == _LOCKED_IDLE.c.gpu_id).values(idle_since=_LOCKED_IDLE.c.since)
+)
+"""The same at once, on PostgreSQL."""
 _BUSY_UNTIL = select(Gpu.id, _LAST_BEGUN).where(col(Gpu.id).in_(_GPU_IDS))
 
 
@@ -170,21 +185,15 @@ def quotes_with_salts(session: Session, buyer: str, salts: Sequence[int]) -> dic
 
 def quoted(session: Session, booking_ids: Iterable[str]) -> dict[str, Quoted]:
     """What was quoted, by booking id; of those ids that are of a quote."""
-    found: dict[str, Quoted] = {}
-    usable = (booking_id for booking_id in booking_ids if _BOOKING_ID.fullmatch(booking_id))
-    for some in chunks(usable):
-        rows: Any = session.connection().execute(_QUOTED, {"booking_ids": some})
-        found |= {row.booking_id: Quoted(*row) for row in rows}
-    return found
+    usable = [booking_id for booking_id in booking_ids if _BOOKING_ID.fullmatch(booking_id)]
+    rows: Any = session.connection().execute(_QUOTED, {"booking_ids": usable})
+    return {row.booking_id: Quoted(*row) for row in rows}
 
 
-def reserved(session: Session, quote_ids: Iterable[str]) -> set[str]:
+def reserved(session: Session, quote_ids: Collection[str]) -> set[str]:
     """Those of some quotes that a GPU is reserved for."""
-    found: set[str] = set()
-    for some in chunks(quote_ids):
-        query = select(col(Reservation.quote_id)).where(col(Reservation.quote_id).in_(some))
-        found.update(session.exec(query))
-    return found
+    query = select(col(Reservation.quote_id)).where(_RESERVED)
+    return set(session.exec(query, params={"quote_ids": quote_ids}))
 
 
 def hold_until(session: Session, seconds: Mapping[str, int | None]) -> None:
@@ -196,16 +205,19 @@ def hold_until(session: Session, seconds: Mapping[str, int | None]) -> None:
     for quote_id, second in seconds.items():
         by_second.setdefault(second, []).append(quote_id)
     for second, quote_ids in by_second.items():
-        for some in chunks(sorted(quote_ids)):
-            chosen = col(Reservation.quote_id).in_(some)
-            changed = session.exec(update(Reservation).where(chosen).values(held_until=second))
-            if changed.rowcount != len(some):
-                raise Contended
+        changed: Any = session.exec(
+            update(Reservation)
+            .where(_RESERVED)
+            .values(held_until=second)
+            .returning(col(Reservation.quote_id)),
+            params={"quote_ids": quote_ids},
+        )
+        if len(changed.all()) != len(quote_ids):
+            raise Contended
 
 
-def delete_reservations(session: Session, quote_ids: Iterable[str]) -> None:
-    for some in chunks(quote_ids):
-        session.exec(delete(Reservation).where(col(Reservation.quote_id).in_(some)))
+def delete_reservations(session: Session, quote_ids: Collection[str]) -> None:
+    session.exec(delete(Reservation).where(_RESERVED), params={"quote_ids": quote_ids})
 
 
 def delete_all_reservations(session: Session) -> None:
@@ -301,7 +313,11 @@ def idle_from(session: Session, seconds: Mapping[str, int]) -> None:
     """GPUs stand idle since these seconds, unless they already stood so from later ones."""
     if seconds:
         rows = [{"gpu_id": gpu_id, "since": seconds[gpu_id]} for gpu_id in sorted(seconds)]
-        session.connection().execute(_IDLE_FROM, rows)
+        connection = session.connection()
+        if connection.dialect.name == "sqlite":
+            connection.execute(_IDLE_FROM, rows)
+        else:
+            connection.execute(_ALL_IDLE_FROM, {ROWS: json.dumps(rows)})
 
 
 def not_lapsed(chain_time: int) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """How a GPU stands: what it delivered of what was booked, and whether its machine was heard."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col, select
 
 from aitbc.protocol.units import BPS
-from aitbc_coordinator.database import chunks, insert_rows
+from aitbc_coordinator.database import among, insert_rows
 from aitbc_coordinator.market.models import Delivery, Gpu, GpuClass
 
 WINDOW_SECONDS = 30 * 86_400
@@ -134,10 +134,10 @@ def record(session: Session, deliveries: Sequence[Mapping[str, Any]]) -> None:
     insert_rows(session, Delivery, deliveries, changing=_DELIVERED)
 
 
-def forget(session: Session, booking_ids: Iterable[str]) -> None:
+def forget(session: Session, booking_ids: Collection[str]) -> None:
     """Bookings are not closed, or no more; or what became of them was their buyers' wish."""
-    for some in chunks(booking_ids):
-        session.exec(delete(Delivery).where(col(Delivery.booking_id).in_(some)))
+    theirs = among(col(Delivery.booking_id), "booking_ids")
+    session.exec(delete(Delivery).where(theirs), params={"booking_ids": booking_ids})
 
 
 def forget_all(session: Session) -> None:

@@ -11,9 +11,9 @@ from aitbc.protocol.metering import Evidence, SignedHeartbeat, SignedSessionGran
 from aitbc_coordinator.context import Context
 from aitbc_coordinator.cursor import chain_time
 from aitbc_coordinator.fault_points import FaultPoint, reach
-from aitbc_coordinator.settlement import heartbeats, models, outbox, repository
+from aitbc_coordinator.settlement import heartbeats, outbox, repository
 from aitbc_coordinator.settlement.models import AttestationKind, Booking, BookingState
-from aitbc_coordinator.settlement.repository import Signed
+from aitbc_coordinator.settlement.repository import Signed, Standing
 
 BOOKINGS_PER_PASS = 500
 
@@ -52,7 +52,7 @@ class _Metered(NamedTuple):
 
     booking: Booking
     evidence: Evidence
-    receipt: models.Receipt | None
+    receipt: repository.Meter | None
 
 
 class _Signed(NamedTuple):
@@ -62,7 +62,7 @@ class _Signed(NamedTuple):
     last_sequence: int | None
     """Of the heartbeats that it rests on."""
     attestation: Mapping[str, Any]
-    receipt: models.Receipt | None
+    receipt: repository.Meter | None
     """A new one that goes with it."""
 
 
@@ -81,7 +81,7 @@ def _meter(session: Session, booking_ids: Sequence[str]) -> list[_Metered]:
 
 
 def _sign(
-    context: Context, booking: Booking, evidence: Evidence, receipt: models.Receipt | None
+    context: Context, booking: Booking, evidence: Evidence, receipt: repository.Meter | None
 ) -> _Signed:
     if evidence.earned or booking.attested_by is AttestationKind.CLAIM:
         receipt = heartbeats.issue_receipt(
@@ -102,14 +102,13 @@ def _write(session: Session, signed: Sequence[_Signed]) -> list[str]:
     """Write what is still as it was when it was signed."""
     ids = [each.booking.id for each in signed]
     # Nobody meters them from here on.
-    now = {booking.id: booking for booking in repository.lock_bookings(session, ids)}
+    now = repository.lock_bookings(session, ids)
     attested = outbox.attested(session, ids)
     last = repository.last_sequences(session, ids)
     kept = [
         each
         for each in signed
-        if each.booking.id in now
-        and _same(each.booking, now[each.booking.id])
+        if _standing(each.booking) == now.get(each.booking.id)
         and (each.booking.id, each.booking.attested_by) not in attested
         and last.get(each.booking.id) == each.last_sequence
     ]
@@ -119,11 +118,8 @@ def _write(session: Session, signed: Sequence[_Signed]) -> list[str]:
     return [each.booking.id for each in kept]
 
 
-def _same(signed: Booking, now: Booking) -> bool:
-    """Whether a booking still is what it was signed as; its terms never change."""
-    return all(
-        getattr(signed, name) == getattr(now, name) for name in ("state", "disputed_at", "refused")
-    )
+def _standing(booking: Booking) -> Standing:
+    return Standing(booking.state, booking.disputed_at, booking.refused)
 
 
 def _attestation(context: Context, booking: Booking, evidence: Evidence) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from aitbc_coordinator.errors import Conflict, Invalid, Missing, Unauthorised
 from aitbc_coordinator.market import standing
 from aitbc_coordinator.settlement import models, outbox, repository
 from aitbc_coordinator.settlement.models import Booking, BookingState
+from aitbc_coordinator.settlement.repository import Meter
 from aitbc_coordinator.webhooks import news
 
 LONGEST_GRANT_SECONDS = LONGEST_SESSION_DAYS * 86_400
@@ -101,7 +102,7 @@ def accept(context: Context, session: Session, signed: SignedHeartbeat) -> Heart
     return _answer(session, booking, now)
 
 
-def signed_receipt(receipt: models.Receipt) -> SignedReceipt:
+def signed_receipt(receipt: Meter) -> SignedReceipt:
     """A stored receipt as its provider gets it."""
     return SignedReceipt(
         receipt=Receipt(booking_id=receipt.booking_id, earned=receipt.earned),
@@ -112,24 +113,22 @@ def signed_receipt(receipt: models.Receipt) -> SignedReceipt:
 def issue_receipt(
     context: Context,
     booking: Booking,
-    known: models.Receipt | None,
+    known: Meter | None,
     *,
     used_seconds: int,
     earned: int,
-) -> models.Receipt:
+) -> Meter:
     """A booking's meter, with a new receipt if more was earned than by the one that is known.
 
-    After a dispute also if it was less: the escrow refuses a receipt for time after it. It is the
-    known one, changed, where there is one, and is still to be written.
+    After a dispute also if it was less: the escrow refuses a receipt for time after it. It is still
+    to be written.
     """
-    if known is None:
-        known = models.Receipt(booking_id=booking.id, used_seconds=0, earned=0, signature="")
-    known.used_seconds = used_seconds
-    is_lower = earned < known.earned and booking.disputed_at is not None
-    if not known.signature or earned > known.earned or is_lower:
-        known.earned = earned
-        known.signature = context.attester.sign(Receipt(booking_id=booking.id, earned=earned))
-    return known
+    if known is not None:
+        is_lower = earned < known.earned and booking.disputed_at is not None
+        if earned <= known.earned and not is_lower:
+            return known._replace(used_seconds=used_seconds)
+    signature = context.attester.sign(Receipt(booking_id=booking.id, earned=earned))
+    return Meter(booking.id, used_seconds, earned, signature)
 
 
 def _funded_booking(session: Session, booking_id: str) -> Booking:
@@ -227,7 +226,8 @@ def _advance_meter(
         used = metering.used_seconds(served, booking.starts_at, booking.disputed_at)
     metered = metering.earned(booking.amount, used, booking.ends_at - booking.starts_at)
     payable = min(metered, clock_cap(booking.terms, now))
-    session.add(issue_receipt(context, booking, receipt, used_seconds=used, earned=payable))
+    issued = issue_receipt(context, booking, receipt, used_seconds=used, earned=payable)
+    repository.save_receipts(session, [issued])
     session.flush()
 
 

@@ -1,15 +1,15 @@
 """SQL of the outbox. Nothing here commits."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, bindparam, delete, exists, false, func, or_, update
+from sqlalchemy import BigInteger, Select, and_, bindparam, delete, exists, false, func, or_, update
 from sqlalchemy import select as sql_select
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from aitbc.protocol.messages import Terms
 from aitbc.protocol.states import ARBITER_WINDOW
-from aitbc_coordinator.database import chunks, insert_rows
+from aitbc_coordinator.database import among, insert_rows
 from aitbc_coordinator.settlement.models import (
     Attestation,
     AttestationKind,
@@ -39,6 +39,8 @@ ITS_ATTESTATION = and_(
 """Joins a booking to the attestation that still counts for it: see `Booking.attested_by`."""
 
 # As indexes have it: most bookings are closed, and most attestations settled.
+_IDS = "booking_ids"
+_ATTESTATIONS = SQLModel.metadata.tables[str(Attestation.__tablename__)]
 _UNCLOSED = col(Booking.state).in_((BookingState.OPEN, BookingState.DISPUTED))
 _UNSETTLED = col(Attestation.settled) == false()
 _CLOSED = exists().where(
@@ -105,36 +107,32 @@ def find_attestation(
     return session.exec(query).first()
 
 
-def refused(session: Session, booking_ids: Iterable[str]) -> set[str]:
+def refused(session: Session, booking_ids: Collection[str]) -> set[str]:
     """Those of some bookings that were attested as refused."""
-    found: set[str] = set()
-    for some in chunks(booking_ids):
-        query = select(col(Attestation.booking_id)).where(
-            col(Attestation.booking_id).in_(some),
-            col(Attestation.kind) == AttestationKind.COMPLETION,
-            col(Attestation.refused),
-        )
-        found.update(session.exec(query))
-    return found
+    query = select(col(Attestation.booking_id)).where(
+        among(col(Attestation.booking_id), _IDS),
+        col(Attestation.kind) == AttestationKind.COMPLETION,
+        col(Attestation.refused),
+    )
+    return set(session.exec(query, params={_IDS: booking_ids}))
 
 
-def attestations(session: Session, booking_ids: Iterable[str]) -> dict[str, Attestation]:
+def attestations(session: Session, booking_ids: Collection[str]) -> dict[str, Attestation]:
     """Of each booking that has one, the attestation that still counts for it."""
     query = (
         select(Attestation)
         .join(Booking, ITS_ATTESTATION)
-        .where(col(Attestation.booking_id).in_(list(booking_ids)))
+        .where(among(col(Attestation.booking_id), _IDS))
     )
-    return {found.booking_id: found for found in session.exec(query)}
+    found = session.exec(query, params={_IDS: booking_ids})
+    return {attestation.booking_id: attestation for attestation in found}
 
 
-def attested(session: Session, booking_ids: Iterable[str]) -> set[tuple[str, AttestationKind]]:
+def attested(session: Session, booking_ids: Collection[str]) -> set[tuple[str, AttestationKind]]:
     """What was attested of some bookings."""
-    found: set[tuple[str, AttestationKind]] = set()
-    for some in chunks(booking_ids):
-        query = select(col(Attestation.booking_id), col(Attestation.kind))
-        found.update(session.exec(query.where(col(Attestation.booking_id).in_(some))))
-    return found
+    query = select(col(Attestation.booking_id), col(Attestation.kind))
+    query = query.where(among(col(Attestation.booking_id), _IDS))
+    return set(session.exec(query, params={_IDS: booking_ids}))
 
 
 def add_attestations(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -142,15 +140,15 @@ def add_attestations(session: Session, rows: Sequence[Mapping[str, Any]]) -> Non
     insert_rows(session, Attestation, [{**row, **waiting} for row in rows])
 
 
-def delete_claims(session: Session, booking_ids: Iterable[str]) -> None:
+def delete_claims(session: Session, booking_ids: Collection[str]) -> None:
     """A reorg took the disputes back that claims rest on: their receipts are of another time."""
-    for some in chunks(booking_ids):
-        session.exec(
-            delete(Attestation).where(
-                col(Attestation.booking_id).in_(some),
-                col(Attestation.kind) == AttestationKind.CLAIM,
-            )
-        )
+    session.exec(
+        delete(Attestation).where(
+            among(col(Attestation.booking_id), _IDS),
+            col(Attestation.kind) == AttestationKind.CLAIM,
+        ),
+        params={_IDS: booking_ids},
+    )
 
 
 def delete_claims_except(session: Session, booking_ids: Select[tuple[str]]) -> None:
@@ -185,7 +183,7 @@ def due_bookings(
 
 
 class Unsettled(NamedTuple):
-    """An attestation that waits to be settled, and the terms of its booking."""
+    """An attestation that waits to be settled, and what its booking's terms say."""
 
     id: int
     booking_id: str
@@ -195,7 +193,18 @@ class Unsettled(NamedTuple):
     evidence_digest: str
     signature: str
     attempts: int
-    terms: Terms
+    buyer: str
+    provider: str
+    amount: int
+    fund_by: int
+    starts_at: int
+    ends_at: int
+    listing: str
+    salt: int
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(**{name: getattr(self, name) for name in Terms.model_fields})
 
     @property
     def is_claim(self) -> bool:
@@ -203,14 +212,15 @@ class Unsettled(NamedTuple):
 
     @property
     def in_full(self) -> bool:
-        return self.earned == self.terms.amount
+        return self.earned == self.amount
 
 
-_TERMS = list(Terms.model_fields)
 _WAITING: Any = (
     sql_select(
-        *(getattr(Attestation, name) for name in Unsettled._fields[:-1]),
-        *(getattr(Booking, name) for name in _TERMS),
+        *(
+            getattr(Booking if name in Terms.model_fields else Attestation, name)
+            for name in Unsettled._fields
+        )
     )
     .join(Booking, ITS_ATTESTATION)
     .where(
@@ -231,13 +241,7 @@ def unsettled(session: Session, claimable_after: int, limit: int) -> list[Unsett
     """
     asked = {"claimable_after": claimable_after, "most": limit}
     rows: Any = session.connection().execute(_WAITING, asked)
-    return [_unsettled(tuple(row)) for row in rows]
-
-
-def _unsettled(row: tuple[Any, ...]) -> Unsettled:
-    own = len(Unsettled._fields) - 1
-    terms = Terms(**dict(zip(_TERMS, row[own:], strict=True)))
-    return Unsettled._make((*row[:own], terms))
+    return [Unsettled._make(row) for row in rows]
 
 
 def stuck(session: Session, claimable_after: int, limit: int) -> Sequence[str]:
@@ -301,15 +305,16 @@ def ends_of_batch(session: Session, batch_id: str) -> Sequence[int]:
 def take(session: Session, attestation_ids: Sequence[int], batch_id: str) -> bool:
     """Give attestations to a batch. Returns whether all of them were free, and still count."""
     still_counts = exists().where(ITS_ATTESTATION, _UNCLOSED)
-    taken = session.exec(
-        update(Attestation)
+    taken = session.connection().execute(
+        update(_ATTESTATIONS)
         .where(
-            col(Attestation.id).in_(attestation_ids),
-            col(Attestation.batch_id).is_(None),
+            among(_ATTESTATIONS.c.id, "attestation_ids", BigInteger),
+            _ATTESTATIONS.c.batch_id.is_(None),
             _UNSETTLED,
             still_counts,
         )
-        .values(batch_id=batch_id)
+        .values(batch_id=batch_id),
+        {"attestation_ids": attestation_ids},
     )
     return taken.rowcount == len(attestation_ids)
 
@@ -334,7 +339,7 @@ def mark_settled(session: Session) -> None:
     session.flush()
 
 
-def reopen(session: Session, booking_ids: Iterable[str] | None = None) -> None:
+def reopen(session: Session, booking_ids: Collection[str] | None = None) -> None:
     """The closing of bookings was taken back: of these, or of whichever."""
     reopened = update(Attestation).where(col(Attestation.settled), ~_CLOSED)
     if booking_ids is not None:

@@ -1,15 +1,15 @@
 """SQL of the chain's projection and of what is metered. Nothing here commits."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Select, and_, bindparam, delete, func, update
+from sqlalchemy import BigInteger, Select, and_, delete, func, update
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, SQLModel, col, select
 
 from aitbc.protocol.messages import Terms
 from aitbc_coordinator.cursor import ChainCursor
-from aitbc_coordinator.database import chunks, insert_rows
+from aitbc_coordinator.database import among, insert_rows
 from aitbc_coordinator.settlement.models import (
     Booking,
     BookingState,
@@ -55,29 +55,46 @@ class KnownBooking(NamedTuple):
     disputed_at: int | None
 
 
+class Standing(NamedTuple):
+    """What of a booking may change while it is metered; its terms never do."""
+
+    state: BookingState
+    disputed_at: int | None
+    refused: bool
+
+
+class Meter(NamedTuple):
+    """The meter of a booking so far, and the attester's newest receipt for it."""
+
+    booking_id: str
+    used_seconds: int
+    earned: int
+    signature: str
+
+
+_IDS = "booking_ids"
 _EVENTS, _BOOKINGS = (
     SQLModel.metadata.tables[str(model.__tablename__)] for model in (ChainEvent, Booking)
 )
-_IDS: BindParameter[Any] = bindparam("booking_ids", expanding=True)
 _PLACES = sql_select(_EVENTS.c.block_number, _EVENTS.c.log_index).where(
-    _EVENTS.c.block_number.in_(bindparam("numbers", expanding=True))
+    among(_EVENTS.c.block_number, "numbers", BigInteger)
 )
 _STORED = (
     sql_select(*(_EVENTS.c[name] for name in StoredEvent._fields))
-    .where(_EVENTS.c.booking_id.in_(_IDS))
+    .where(among(_EVENTS.c.booking_id, _IDS))
     .order_by(_EVENTS.c.block_number, _EVENTS.c.log_index)
 )
 _KNOWN = sql_select(*(_BOOKINGS.c[name] for name in KnownBooking._fields)).where(
-    _BOOKINGS.c.id.in_(_IDS)
+    among(_BOOKINGS.c.id, _IDS)
 )
 _HEARTBEATS = (
     sql_select(col(Heartbeat.booking_id), col(Heartbeat.payload), col(Heartbeat.signature))
-    .where(col(Heartbeat.booking_id).in_(_IDS))
+    .where(among(col(Heartbeat.booking_id), _IDS))
     .order_by(col(Heartbeat.booking_id), col(Heartbeat.sequence))
 )
 _LAST_SEQUENCES = (
     sql_select(col(Heartbeat.booking_id), func.max(col(Heartbeat.sequence)))
-    .where(col(Heartbeat.booking_id).in_(_IDS))
+    .where(among(col(Heartbeat.booking_id), _IDS))
     .group_by(col(Heartbeat.booking_id))
 )
 _GRANTS_USED = (
@@ -90,8 +107,18 @@ _GRANTS_USED = (
             col(SessionGrant.session_key) == col(Heartbeat.session_key),
         ),
     )
-    .where(col(Heartbeat.booking_id).in_(_IDS))
+    .where(among(col(Heartbeat.booking_id), _IDS))
     .distinct()
+)
+_SOME_BOOKINGS = select(Booking).where(among(col(Booking.id), _IDS)).order_by(col(Booking.id))
+_STANDING = (
+    sql_select(_BOOKINGS.c.id, *(_BOOKINGS.c[name] for name in Standing._fields))
+    .where(among(_BOOKINGS.c.id, _IDS))
+    .order_by(_BOOKINGS.c.id)
+    .with_for_update()
+)
+_RECEIPTS = sql_select(*(getattr(Receipt, name) for name in Meter._fields)).where(
+    among(col(Receipt.booking_id), _IDS)
 )
 _FIXED = {"id", "short_id", *Terms.model_fields}
 _CHANGING = tuple(name for name in Booking.model_fields if name not in _FIXED)
@@ -138,34 +165,30 @@ def block_before(session: Session, number: int) -> ChainBlock | None:
     return session.exec(query.order_by(col(ChainBlock.number).desc()).limit(1)).first()
 
 
-def places(session: Session, block_numbers: Iterable[int]) -> set[Place]:
+def places(session: Session, block_numbers: Collection[int]) -> set[Place]:
     """Of the events that are stored of some blocks."""
-    found: set[Place] = set()
-    for some in chunks(block_numbers):
-        rows: Any = session.connection().execute(_PLACES, {"numbers": some})
-        found |= {(number, index) for number, index in rows}
-    return found
+    rows: Any = session.connection().execute(_PLACES, {"numbers": block_numbers})
+    return {(number, index) for number, index in rows}
 
 
 def add_events(session: Session, rows: Sequence[Row]) -> None:
     insert_rows(session, ChainEvent, rows)
 
 
-def events_of(session: Session, booking_ids: Iterable[str]) -> Sequence[ChainEvent]:
+def events_of(session: Session, booking_ids: Collection[str]) -> Sequence[ChainEvent]:
     """The events of some bookings, in the chain's order."""
     query = (
         select(ChainEvent)
-        .where(col(ChainEvent.booking_id).in_(list(booking_ids)))
+        .where(among(col(ChainEvent.booking_id), _IDS))
         .order_by(col(ChainEvent.block_number), col(ChainEvent.log_index))
     )
-    return session.exec(query).all()
+    return session.exec(query, params={_IDS: booking_ids}).all()
 
 
-def stored_events(session: Session, booking_ids: Iterable[str]) -> Iterator[StoredEvent]:
+def stored_events(session: Session, booking_ids: Collection[str]) -> Iterator[StoredEvent]:
     """The events of some bookings, each booking's in the chain's order."""
-    for some in chunks(booking_ids):
-        rows: Any = session.connection().execute(_STORED, {"booking_ids": some})
-        yield from (StoredEvent(*row) for row in rows)
+    rows: Any = session.connection().execute(_STORED, {_IDS: booking_ids})
+    yield from (StoredEvent(*row) for row in rows)
 
 
 def delete_above(session: Session, number: int) -> list[str]:
@@ -181,13 +204,10 @@ def delete_above(session: Session, number: int) -> list[str]:
     return [booking_id for booking_id in touched if booking_id is not None]
 
 
-def known_bookings(session: Session, booking_ids: Iterable[str]) -> dict[str, KnownBooking]:
+def known_bookings(session: Session, booking_ids: Collection[str]) -> dict[str, KnownBooking]:
     """What is known of some bookings, by their ids; of those that are known."""
-    found: dict[str, KnownBooking] = {}
-    for some in chunks(booking_ids):
-        rows: Any = session.connection().execute(_KNOWN, {"booking_ids": some})
-        found |= {row.id: KnownBooking(*row) for row in rows}
-    return found
+    rows: Any = session.connection().execute(_KNOWN, {_IDS: booking_ids})
+    return {row.id: KnownBooking(*row) for row in rows}
 
 
 def save_bookings(session: Session, rows: Iterable[Row]) -> None:
@@ -197,9 +217,8 @@ def save_bookings(session: Session, rows: Iterable[Row]) -> None:
     insert_rows(session, Booking, ordered, changing=_CHANGING)
 
 
-def delete_bookings(session: Session, booking_ids: Iterable[str]) -> None:
-    for some in chunks(booking_ids):
-        session.exec(delete(Booking).where(col(Booking.id).in_(some)))
+def delete_bookings(session: Session, booking_ids: Collection[str]) -> None:
+    session.exec(delete(Booking).where(among(col(Booking.id), _IDS)), params={_IDS: booking_ids})
 
 
 def find_booking(session: Session, booking_id: str, *, lock: bool = False) -> Booking | None:
@@ -213,23 +232,15 @@ def bookings_of_gpu(session: Session, gpu_id: str) -> Sequence[Booking]:
     return session.exec(query.order_by(col(Booking.starts_at), col(Booking.id))).all()
 
 
-def bookings(session: Session, booking_ids: Iterable[str]) -> list[Booking]:
+def bookings(session: Session, booking_ids: Collection[str]) -> Sequence[Booking]:
     """Those of some bookings that there are, in the order of their ids."""
-    found: list[Booking] = []
-    for some in chunks(booking_ids):
-        query = select(Booking).where(col(Booking.id).in_(some))
-        found += session.exec(query.order_by(col(Booking.id)))
-    return found
+    return session.exec(_SOME_BOOKINGS, params={_IDS: booking_ids}).all()
 
 
-def lock_bookings(session: Session, booking_ids: Iterable[str]) -> list[Booking]:
-    """Bookings that nobody else meters or attests meanwhile, given and locked in one order."""
-    found: list[Booking] = []
-    for some in chunks(booking_ids):
-        query = select(Booking).where(col(Booking.id).in_(some)).order_by(col(Booking.id))
-        query = query.with_for_update().execution_options(populate_existing=True)
-        found += session.exec(query)
-    return found
+def lock_bookings(session: Session, booking_ids: Collection[str]) -> dict[str, Standing]:
+    """How bookings stand, which nobody else meters or attests meanwhile; locked in one order."""
+    rows: Any = session.connection().execute(_STANDING, {_IDS: booking_ids})
+    return {booking_id: Standing(*standing) for booking_id, *standing in rows}
 
 
 def save_grant(session: Session, grant: SessionGrant) -> None:
@@ -243,24 +254,23 @@ def find_grant(
     return session.get(SessionGrant, (provider, session_key), with_for_update=lock)
 
 
-def grants_used(session: Session, booking_ids: Iterable[str]) -> dict[str, list[Signed]]:
+def grants_used(session: Session, booking_ids: Collection[str]) -> dict[str, list[Signed]]:
     """The grants of the keys that signed bookings' heartbeats, by booking."""
     return _signed(session, _GRANTS_USED, booking_ids)
 
 
-def heartbeats(session: Session, booking_ids: Iterable[str]) -> dict[str, list[Signed]]:
+def heartbeats(session: Session, booking_ids: Collection[str]) -> dict[str, list[Signed]]:
     """Bookings' heartbeats in the order of their numbers, by booking."""
     return _signed(session, _HEARTBEATS, booking_ids)
 
 
 def _signed(
-    session: Session, statement: Select[str, str, str], booking_ids: Iterable[str]
+    session: Session, statement: Select[str, str, str], booking_ids: Collection[str]
 ) -> dict[str, list[Signed]]:
     found: dict[str, list[Signed]] = {}
-    for some in chunks(booking_ids):
-        rows: Any = session.connection().execute(statement, {"booking_ids": some})
-        for booking_id, payload, signature in rows:
-            found.setdefault(booking_id, []).append(Signed(payload, signature))
+    rows: Any = session.connection().execute(statement, {_IDS: booking_ids})
+    for booking_id, payload, signature in rows:
+        found.setdefault(booking_id, []).append(Signed(payload, signature))
     return found
 
 
@@ -269,13 +279,10 @@ def last_heartbeat(session: Session, booking_id: str) -> Heartbeat | None:
     return session.exec(query.order_by(col(Heartbeat.sequence).desc()).limit(1)).first()
 
 
-def last_sequences(session: Session, booking_ids: Iterable[str]) -> dict[str, int]:
+def last_sequences(session: Session, booking_ids: Collection[str]) -> dict[str, int]:
     """The number of the last heartbeat of each booking that has any."""
-    found: dict[str, int] = {}
-    for some in chunks(booking_ids):
-        rows: Any = session.connection().execute(_LAST_SEQUENCES, {"booking_ids": some})
-        found |= dict(rows.all())
-    return found
+    rows: Any = session.connection().execute(_LAST_SEQUENCES, {_IDS: booking_ids})
+    return dict(rows.all())
 
 
 def overlapping(
@@ -295,16 +302,16 @@ def add_heartbeat(session: Session, heartbeat: Heartbeat) -> None:
     session.flush()
 
 
-def find_receipt(session: Session, booking_id: str) -> Receipt | None:
-    return session.get(Receipt, booking_id)
+def find_receipt(session: Session, booking_id: str) -> Meter | None:
+    return receipts(session, [booking_id]).get(booking_id)
 
 
-def receipts(session: Session, booking_ids: Iterable[str]) -> dict[str, Receipt]:
-    query = select(Receipt).where(col(Receipt.booking_id).in_(list(booking_ids)))
-    return {receipt.booking_id: receipt for receipt in session.exec(query)}
+def receipts(session: Session, booking_ids: Collection[str]) -> dict[str, Meter]:
+    rows: Any = session.connection().execute(_RECEIPTS, {_IDS: booking_ids})
+    return {row.booking_id: Meter(*row) for row in rows}
 
 
-def save_receipts(session: Session, rows: Sequence[Receipt]) -> None:
+def save_receipts(session: Session, rows: Iterable[Meter]) -> None:
     """Add receipts, or put them in the place of earlier ones."""
-    values = [row.model_dump() for row in rows]
+    values = [row._asdict() for row in rows]
     insert_rows(session, Receipt, values, changing=("used_seconds", "earned", "signature"))

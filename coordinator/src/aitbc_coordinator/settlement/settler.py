@@ -22,7 +22,7 @@ from aitbc_coordinator.settlement.fundings import Fundings
 from aitbc_coordinator.settlement.outbox import Unsettled
 from aitbc_coordinator.settlement.relayers import Relayers
 
-TOGETHER = 100
+TOGETHER = 250
 """Most bookings that are attested in one transaction."""
 LOOKAHEAD = 4
 """Of so many times a batch's size, those are batched that one verb settles."""
@@ -153,7 +153,7 @@ class Settler:
         for batch in _together(items):
             if len(batch) >= most or any(self._goes_now(item, now) for item in batch):
                 # Side by side, the bookings of one provider are paid by one transfer.
-                return sorted(batch[:most], key=lambda item: (item.terms.provider, item.booking_id))
+                return sorted(batch[:most], key=lambda item: (item.provider, item.booking_id))
         return []
 
     def _goes_now(self, item: Unsettled, now: int) -> bool:
@@ -161,7 +161,7 @@ class Settler:
         # Half of the claim window is left to those that settle.
         patience = min(self._context.settings.batch_seconds, self._context.market.claim_window // 2)
         waits_for_others = not (item.refused or _goes_alone(item))
-        return not waits_for_others or now >= item.terms.ends_at + patience
+        return not waits_for_others or now >= item.ends_at + patience
 
     def _enqueue(self, items: list[Unsettled]) -> bool:
         """Sign and persist a batch, smaller where gas demands it. False when it cannot be made."""
