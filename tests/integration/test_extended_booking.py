@@ -13,7 +13,7 @@ from checks import FAILED, NOT_AUTHORISED
 from in_process import json_here
 from local_market import LocalMarket, User
 
-FIRST_SECONDS = 28
+FIRST_SECONDS = 48
 MORE_SECONDS = 10
 
 
